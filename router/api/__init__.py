@@ -1,0 +1,1 @@
+"""Wire in, wire out: the OpenAI and KServe front doors, health and documentation."""

@@ -1,0 +1,1 @@
+"""The file format, its validation, and the process's environment."""

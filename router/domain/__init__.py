@@ -1,0 +1,1 @@
+"""Types, errors and ports that every other room speaks in."""

@@ -1,0 +1,1 @@
+"""Pure decisions: who may call and whether there is room."""

@@ -1,0 +1,1 @@
+"""Vectors as numpy arrays: checks, Matryoshka and codecs. No I/O."""

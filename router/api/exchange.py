@@ -1,0 +1,122 @@
+"""One HTTP request and its reply, on bare ASGI: on this path a framework costs more than the work.
+
+Source: ASGI specification 3.0, HTTP connection scope.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from router.domain.errors import BodyTooLargeError
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+JSON = b"application/json"
+
+# A fast answer is sent before anyone could leave; only slower work is worth a watcher task.
+_WATCH_AFTER_S = 0.005
+# A body over the limit is read on and dropped up to here, so that its sender gets to read the
+# 413 instead of a broken connection.
+_DISCARD_BYTES = 64 * 1024 * 1024
+
+
+class ClientLeftError(Exception):
+    """The client closed the connection before its body was complete. Nobody sees this."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """What goes back."""
+
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: Headers = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the log may say of a request: names and counts, nothing of its content."""
+
+    tenant: str | None = None
+    key: str | None = None
+    model: str | None = None
+    target: str | None = None
+    inputs: int | None = None
+    tokens: int | None = None
+    error: str | None = None
+
+
+class Exchange:
+    """A request being answered."""
+
+    def __init__(
+        self, scope: MutableMapping[str, Any], receive: Receive, request_id: str, arrived_s: float
+    ) -> None:
+        """`arrived_s` is on the monotonic clock."""
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.request_id = request_id
+        self.arrived_s = arrived_s
+        self.facts = Facts()
+        self.client_left = False
+        self._headers: Headers = scope["headers"]
+        self._receive = receive
+        self._timer: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    def header(self, name: bytes) -> bytes | None:
+        """Value of the first header of that lower-case name."""
+        for key, value in self._headers:
+            if key == name:
+                return value
+        return None
+
+    async def body(self, max_bytes: int) -> bytes:
+        """The whole body; BodyTooLargeError. From here on a client that leaves cancels us."""
+        declared = self.header(b"content-length")
+        too_large = declared is not None and declared.isdigit() and int(declared) > max_bytes
+        chunks: list[bytes] = []
+        size, more = 0, True
+        while more and size < max_bytes + _DISCARD_BYTES:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeftError
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            too_large = too_large or size > max_bytes
+            if not too_large:
+                chunks.append(chunk)
+            more = message.get("more_body", False)
+        if too_large:
+            raise BodyTooLargeError(
+                f"the request body is larger than {max_bytes} bytes: send fewer inputs at a time"
+            )
+        self._watch_for_leaving()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def close(self) -> None:
+        """Stop watching for the client to leave."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    def _watch_for_leaving(self) -> None:
+        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+
+        def begin() -> None:
+            self._watcher = loop.create_task(self._cancel_on_leaving(task))
+
+        self._timer = loop.call_later(_WATCH_AFTER_S, begin)
+
+    async def _cancel_on_leaving(self, task: "asyncio.Task[Any] | None") -> None:
+        message = await self._receive()
+        if message["type"] == "http.disconnect" and task is not None:
+            self.client_left = True
+            task.cancel()

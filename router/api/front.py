@@ -1,0 +1,48 @@
+"""The table of paths: which door answers what."""
+
+from router.api.health import HealthDoor
+from router.api.http import Endpoint, HttpFront
+from router.api.kserve_http import KServeHttpDoor
+from router.api.openai import OpenAIDoor
+from router.api.openapi import DocumentationDoor
+from router.config.settings import Server
+from router.domain.clock import Clock
+from router.service import EmbeddingService
+from router.telemetry.logs import Log
+
+# A model's name may hold slashes, as Hugging Face ids do.
+_MODEL = r"(?P<model>.+?)"
+
+
+def build_front(
+    service: EmbeddingService, health: HealthDoor, limits: Server, clock: Clock, log: Log
+) -> HttpFront:
+    """Every path of the HTTP front."""
+    openai = OpenAIDoor(service, limits, clock)
+    kserve = KServeHttpDoor(service, limits)
+    pages = DocumentationDoor(service)
+    return HttpFront(
+        exact={
+            "/v1/embeddings": Endpoint({"POST": openai.embeddings}),
+            "/v1/models": Endpoint({"GET": openai.models}),
+            "/health/live": Endpoint({"GET": health.live}, needs_key=False),
+            "/health/ready": Endpoint({"GET": health.ready}, needs_key=False),
+            "/v2": Endpoint({"GET": kserve.server}, needs_key=False),
+            "/v2/health/live": Endpoint({"GET": health.live}, needs_key=False),
+            "/v2/health/ready": Endpoint({"GET": health.ready}, needs_key=False),
+            "/openapi.json": Endpoint({"GET": pages.openapi}, needs_key=False),
+            "/docs": Endpoint({"GET": pages.page}, needs_key=False),
+        },
+        patterns={
+            f"/v1/models/{_MODEL}": Endpoint({"GET": openai.model}),
+            rf"/v2/models/{_MODEL}(/versions/[^/]+)?/infer": Endpoint({"POST": kserve.infer}),
+            rf"/v2/models/{_MODEL}(/versions/[^/]+)?/ready": Endpoint(
+                {"GET": kserve.model_ready}, needs_key=False
+            ),
+            rf"/v2/models/{_MODEL}(/versions/[^/]+)?": Endpoint({"GET": kserve.model}),
+        },
+        authenticate=service.authenticate,
+        clock=clock,
+        log=log,
+        log_requests=limits.log_requests,
+    )

@@ -1,0 +1,172 @@
+"""The HTTP front: finds the endpoint, checks the key, turns errors into replies, logs a line."""
+
+import asyncio
+import os
+import re
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from router.api import exchange as wire
+from router.api.problems import Problem, kserve_body, openai_body, problem_of
+from router.domain.clock import Clock
+from router.domain.errors import BodyTooLargeError, EmbedwayError
+from router.domain.types import Caller
+from router.telemetry.logs import Log
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """`answer` gets the exchange and the parts of the path that its pattern names."""
+
+    methods: Mapping[str, Callable[..., Awaitable[wire.Reply]]]
+    needs_key: bool = True
+
+
+class HttpFront:
+    """An ASGI application."""
+
+    def __init__(
+        self,
+        *,
+        exact: Mapping[str, Endpoint],
+        patterns: Mapping[str, Endpoint],
+        authenticate: Callable[[bytes | None], Caller],
+        clock: Clock,
+        log: Log,
+        log_requests: bool,
+    ) -> None:
+        """`patterns` are regular expressions over the whole path, their groups named."""
+        self._exact = exact
+        self._patterns = [(re.compile(path), endpoint) for path, endpoint in patterns.items()]
+        self._authenticate = authenticate
+        self._clock = clock
+        self._log = log
+        self._log_requests = log_requests
+        self.under_way = 0
+
+    async def __call__(
+        self, scope: MutableMapping[str, Any], receive: wire.Receive, send: wire.Send
+    ) -> None:
+        """Answer one request (ASGI)."""
+        if scope["type"] != "http":
+            return
+        exchange = wire.Exchange(scope, receive, _request_id(scope), self._clock.monotonic_s())
+        self.under_way += 1
+        try:
+            reply = await self._reply(exchange)
+            if reply is not None:
+                await _send(send, exchange, reply)
+        finally:
+            self.under_way -= 1
+            exchange.close()
+        self._record(exchange, reply)
+
+    async def _reply(self, exchange: wire.Exchange) -> wire.Reply | None:
+        """The reply, or None where nobody is left to read it."""
+        try:
+            return await self._answer(exchange)
+        except asyncio.CancelledError:
+            if exchange.client_left:
+                return None
+            raise
+        except wire.ClientLeftError:
+            return None
+        except EmbedwayError as error:
+            return self._refusal(exchange, error)
+        except Exception as error:  # noqa: BLE001 - the application's outermost handler
+            self._log.event(
+                "defect", request_id=exchange.request_id, error=type(error).__name__,
+                at=_places(error),
+            )  # fmt: skip
+            return self._refusal(exchange, error)
+
+    async def _answer(self, exchange: wire.Exchange) -> wire.Reply:
+        endpoint, parts = self._find(exchange.path)
+        if endpoint is None:
+            return _plain_problem(exchange, 404, "not_found", f"Unknown path {exchange.path[:256]}")
+        answer = endpoint.methods.get(exchange.method)
+        if answer is None:
+            allowed = ", ".join(endpoint.methods)
+            reply = _plain_problem(
+                exchange, 405, "method_not_allowed", f"This path takes {allowed}"
+            )
+            reply.headers.append((b"allow", allowed.encode()))
+            return reply
+        if endpoint.needs_key:
+            caller = self._authenticate(exchange.header(b"authorization"))
+            exchange.facts.tenant, exchange.facts.key = caller.tenant, caller.key_name
+        return await answer(exchange, **parts)
+
+    def _find(self, path: str) -> tuple[Endpoint | None, dict[str, str]]:
+        endpoint = self._exact.get(path)
+        if endpoint is not None:
+            return endpoint, {}
+        for pattern, candidate in self._patterns:
+            match = pattern.fullmatch(path)
+            if match is not None:
+                return candidate, match.groupdict()
+        return None, {}
+
+    def _refusal(self, exchange: wire.Exchange, error: Exception) -> wire.Reply:
+        problem = problem_of(error)
+        exchange.facts.error = problem.code
+        reply = _problem_reply(exchange, problem)
+        if problem.retry_after_s is not None:
+            reply.headers.append((b"retry-after", b"%d" % problem.retry_after_s))
+        if problem.status == 401:
+            reply.headers.append((b"www-authenticate", b"Bearer"))
+        if isinstance(error, BodyTooLargeError):
+            reply.headers.append((b"connection", b"close"))
+        return reply
+
+    def _record(self, exchange: wire.Exchange, reply: wire.Reply | None) -> None:
+        if not self._log_requests or exchange.path.startswith("/health/"):
+            return
+        self._log.event(
+            "request",
+            request_id=exchange.request_id,
+            method=exchange.method,
+            status=reply.status if reply is not None else 499,
+            ms=round((self._clock.monotonic_s() - exchange.arrived_s) * 1000, 2),
+            **{name: value for name, value in asdict(exchange.facts).items() if value is not None},
+        )
+
+
+def _request_id(scope: MutableMapping[str, Any]) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return os.urandom(16).hex()
+
+
+async def _send(send: wire.Send, exchange: wire.Exchange, reply: wire.Reply) -> None:
+    headers = [
+        (b"content-type", reply.content_type),
+        (b"content-length", b"%d" % len(reply.body)),
+        (b"x-request-id", exchange.request_id.encode()),
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def _problem_reply(exchange: wire.Exchange, problem: Problem) -> wire.Reply:
+    shape = kserve_body if exchange.path.startswith("/v2") else openai_body
+    return wire.Reply(problem.status, shape(problem))
+
+
+def _plain_problem(exchange: wire.Exchange, status: int, code: str, message: str) -> wire.Reply:
+    exchange.facts.error = code
+    base = problem_of(EmbedwayError(message))
+    problem = Problem(status, "invalid_request_error", code, message, None, base.grpc_status)
+    return _problem_reply(exchange, problem)
+
+
+def _places(error: BaseException) -> str:
+    """Where it happened, without the message: a message may hold what it failed on."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))

