@@ -11,7 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.domain.errors import EmbedwayError, UpstreamContractError, UpstreamRejectedError
+from router.domain.errors import (
+    EmbedwayError,
+    UpstreamContractError,
+    UpstreamRejectedError,
+    UpstreamUnavailableError,
+)
 from router.domain.ports import Upstream
 from router.domain.types import Float32Array, TokenBatch
 
@@ -90,13 +95,11 @@ class PackingUpstream:
         except EmbedwayError as error:
             _fail(members, error)
         except asyncio.CancelledError:
-            for member in members:
-                member.answer.cancel()
+            # Ours is cancelled when all members have left, or when the router shuts down.
+            _fail(members, UpstreamUnavailableError("the router is shutting down"))
             raise
-        except BaseException as error:
-            # A defect must reach its callers, not leave them waiting.
+        except Exception as error:  # noqa: BLE001 - the top of a worker: its callers get it
             _fail(members, error)
-            raise
 
 
 def _joined(members: list[_Member]) -> TokenBatch:
@@ -119,7 +122,7 @@ def _deal(vectors: Float32Array, members: list[_Member]) -> None:
         start = end
 
 
-def _fail(members: list[_Member], error: BaseException) -> None:
+def _fail(members: list[_Member], error: Exception) -> None:
     for member in members:
         if not member.answer.done():
             member.answer.set_exception(error)

@@ -1,0 +1,146 @@
+"""Packing: fewer calls, and nobody notices."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from router.domain.errors import UpstreamRejectedError, UpstreamUnavailableError
+from router.domain.types import Float32Array, TokenBatch
+from router.upstreams.fake import FakeUpstream
+from router.upstreams.packing import PackingUpstream
+
+
+def batch(*sequences: list[int]) -> TokenBatch:
+    return TokenBatch(
+        ids=np.array([token for ids in sequences for token in ids], np.int32),
+        lengths=np.array([len(ids) for ids in sequences], np.int32),
+    )
+
+
+class Picky(FakeUpstream):
+    """Refuses any call that holds the id 666, as a target does: the whole call."""
+
+    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+        vectors = await super().embed(batch, timeout_s)
+        if 666 in batch.ids:
+            raise UpstreamRejectedError("the target refused the request")
+        return vectors
+
+
+async def test_batches_of_one_turn_share_a_call_and_get_their_own_vectors() -> None:
+    """Each gets exactly what it would have got alone, in order."""
+    fake = FakeUpstream(16)
+    packing = PackingUpstream(fake, 1000)
+    batches = [batch([i, i + 1], [i]) for i in range(10)]
+    answers = await asyncio.gather(*(packing.embed(item, 1.0) for item in batches))
+    assert len(fake.calls) == 1
+    for item, answer in zip(batches, answers, strict=True):
+        alone = await FakeUpstream(16).embed(item, 1.0)
+        assert np.array_equal(answer, alone)
+
+
+async def test_a_call_stays_within_its_tokens() -> None:
+    """A pack that is full leaves, and a batch larger than a pack goes alone."""
+    fake = FakeUpstream(4)
+    packing = PackingUpstream(fake, 5)
+    sizes = [2, 2, 2, 9, 5]
+    await asyncio.gather(*(packing.embed(batch([1] * size), 1.0) for size in sizes))
+    assert sorted(call.total for call in fake.calls) == [2, 4, 5, 9]
+
+
+async def test_zero_tokens_switch_packing_off() -> None:
+    """Every batch is a call."""
+    fake = FakeUpstream(4)
+    packing = PackingUpstream(fake, 0)
+    await asyncio.gather(*(packing.embed(batch([1]), 1.0) for _ in range(5)))
+    assert len(fake.calls) == 5
+
+
+async def test_a_lone_batch_waits_for_nobody() -> None:
+    """Its call has begun after one turn of the loop."""
+    fake = FakeUpstream(4, delay_s=0.05)
+    task = asyncio.create_task(PackingUpstream(fake, 100).embed(batch([1]), 1.0))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert len(fake.calls) == 1
+    await task
+
+
+async def test_a_member_that_is_refused_fails_alone() -> None:
+    """The others of its call are asked for again and answered."""
+    packing = PackingUpstream(Picky(4), 100)
+    answers = await asyncio.gather(
+        *(packing.embed(batch([token]), 1.0) for token in (1, 666, 2)), return_exceptions=True
+    )
+    assert isinstance(answers[1], UpstreamRejectedError)
+    assert np.array_equal(answers[0], await FakeUpstream(4).embed(batch([1]), 1.0))
+    assert np.array_equal(answers[2], await FakeUpstream(4).embed(batch([2]), 1.0))
+
+
+async def test_a_member_that_leaves_does_not_take_the_others_along() -> None:
+    """The call goes on as long as one is waiting for it."""
+    fake = FakeUpstream(4, delay_s=0.05)
+    packing = PackingUpstream(fake, 100)
+    tasks = [asyncio.create_task(packing.embed(batch([i]), 1.0)) for i in range(3)]
+    await asyncio.sleep(0.01)
+    tasks[0].cancel()
+    rest = await asyncio.gather(*tasks[1:])
+    assert fake.cancelled == 0
+    assert len(rest) == 2
+
+
+async def test_when_all_members_have_left_the_call_is_cancelled() -> None:
+    """Work that nobody waits for ends at the target."""
+    fake = FakeUpstream(4, delay_s=5)
+    packing = PackingUpstream(fake, 100)
+    tasks = [asyncio.create_task(packing.embed(batch([i]), 10.0)) for i in range(3)]
+    await asyncio.sleep(0.01)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0.01)
+    assert (len(fake.calls), fake.cancelled) == (1, 1)
+
+
+async def test_those_who_left_before_the_call_are_not_in_it() -> None:
+    """A batch that was given up in the same turn costs nothing."""
+    fake = FakeUpstream(4)
+    packing = PackingUpstream(fake, 100)
+    gone = asyncio.create_task(packing.embed(batch([7]), 1.0))
+    kept = asyncio.create_task(packing.embed(batch([8]), 1.0))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await kept
+    await asyncio.gather(gone, return_exceptions=True)
+    assert [call.ids.tolist() for call in fake.calls] == [[8]]
+
+
+async def test_a_failure_reaches_every_member() -> None:
+    """Nobody is left waiting for a call that failed."""
+    fake = FakeUpstream(4)
+    fake.fail_with = UpstreamUnavailableError("down")
+    packing = PackingUpstream(fake, 100)
+    answers = await asyncio.gather(
+        *(packing.embed(batch([i]), 1.0) for i in range(3)), return_exceptions=True
+    )
+    assert all(isinstance(answer, UpstreamUnavailableError) for answer in answers)
+
+
+async def test_a_defect_reaches_every_member_too() -> None:
+    """An exception that nobody foresaw is not swallowed."""
+    fake = FakeUpstream(4)
+    fake.fail_with = RuntimeError("defect")  # type: ignore[assignment]
+    packing = PackingUpstream(fake, 100)
+    with pytest.raises(RuntimeError):
+        await packing.embed(batch([1]), 1.0)
+
+
+async def test_closing_ends_what_is_under_way() -> None:
+    """No caller hangs on a router that shuts down."""
+    packing = PackingUpstream(FakeUpstream(4, delay_s=30), 100)
+    task = asyncio.create_task(packing.embed(batch([1]), 60.0))
+    await asyncio.sleep(0.01)
+    await packing.close()
+    with pytest.raises(UpstreamUnavailableError, match="shutting down"):
+        await task
