@@ -32,7 +32,8 @@ lint: $(VENV)/.dev
 	@$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.dev
-	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+	@$(BIN)/python -m router.config.reference docs/reference
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.router

@@ -114,7 +114,7 @@ def test_truncate_cuts_only_what_is_too_long() -> None:
 @pytest.mark.parametrize("bad", [-1, len(WORDS), 2**31, 2**70])
 def test_ids_outside_the_vocabulary_are_refused(bad: int) -> None:
     """The message gives the range, whatever the number."""
-    with pytest.raises(InvalidInputError, match="input 1 .* between 0 and 9"):
+    with pytest.raises(InvalidInputError, match=r"input 1 .* between 0 and 9"):
         encode_request(space(), BERT, request(token_ids=[[4], [4, bad]]))
 
 
