@@ -1,5 +1,6 @@
 """The composition root: the only place where parts are built, wired, started and closed."""
 
+import asyncio
 from collections.abc import Mapping
 
 from router.api.front import build_front
@@ -62,6 +63,7 @@ class App:
 
     async def start(self) -> None:
         """Listen; targets are watched from now on, requests are answered at once."""
+        asyncio.get_running_loop().set_exception_handler(self._report_defect)
         self._watch.start()
         if self.grpc is not None:
             await self.grpc.start()
@@ -85,6 +87,12 @@ class App:
         for upstream in self._upstreams.values():
             await upstream.close()
         self._log.event("stopped")
+
+    def _report_defect(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """Instead of the loop's own report, which prints messages that may hold input text."""
+        del loop
+        error = context.get("exception")
+        self._log.event("defect", method="loop", error=type(error).__name__)
 
     def _report_target(self, name: str, ready: bool) -> None:
         self._log.event("target", target=name, ready=ready)
