@@ -60,7 +60,8 @@ def _inner_model(annotation: object) -> tuple[type[BaseModel] | None, str]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, ""
     arguments = typing.get_args(annotation)
-    suffix = {dict: ".<name>", list: "[]"}.get(typing.get_origin(annotation) or NoneType, "")
+    origin = typing.get_origin(annotation)
+    suffix = ".<name>" if origin is dict else "[]" if origin is list else ""
     for argument in arguments:
         if isinstance(argument, type) and issubclass(argument, BaseModel):
             return argument, suffix

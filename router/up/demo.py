@@ -12,7 +12,7 @@ from rich.table import Table
 from router.up.errors import UpError
 
 QUERY = "Which city is the capital of Japan?"
-# Relevant or not, in nine languages. The default model learned mostly from English; these are
+# Relevant or not, in seven languages. The default model learned mostly from English; these are
 # sentences that even it can tell apart.
 DOCUMENTS = (
     ("English", "Tokyo is the capital of Japan."),

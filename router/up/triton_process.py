@@ -57,8 +57,7 @@ class TritonProcess:
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._ports: Ports | None = None
-        # Once it was ready, others know its ports.
-        self._may_move = True
+        self._was_ready = False
         self.log = folder / _LOG
 
     @property
@@ -103,7 +102,8 @@ class TritonProcess:
         """Return once every model serves; UpError with the reason where that is not to be."""
         deadline_s = self._clock.monotonic_s() + timeout_s
         waiting = list(models)
-        moves_left = _PORT_TRIES - 1 if self._may_move else 0
+        # Once it was ready, others know its ports.
+        moves_left = 0 if self._was_ready else _PORT_TRIES - 1
         while waiting:
             if not self.is_running():
                 if moves_left == 0 or not port_was_taken(self._read_log()):
@@ -118,7 +118,7 @@ class TritonProcess:
                 waiting.pop(0)
             else:
                 await asyncio.sleep(_POLL_S)
-        self._may_move = False
+        self._was_ready = True
 
     async def wait_ended(self) -> None:
         """Return once the server has ended, for whatever reason."""
@@ -128,7 +128,9 @@ class TritonProcess:
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """End it, kindly at first and at once when `hurry` is set; safe to call at any time."""
-        if self._process is None:
+        # A server that still loads hears SIGTERM only afterwards, and has nothing to finish.
+        if self._process is None or not self._was_ready:
+            self.kill()
             return
         self._process.terminate()
         ends: list[asyncio.Task[object]] = [asyncio.create_task(self.wait_ended())]

@@ -96,7 +96,7 @@ def _reason(finished: Finished) -> str:
     said = finished.stderr
     if "No module named pip" in said:
         return "this Python environment has no pip"
-    if "do not match the hashes" in said:
+    if "do not match the hashes" in said.lower():
         return "the package index offers another file than the one that is pinned"
     if any(sign in said for sign in _UNREACHABLE):
         return "the package index cannot be reached"
