@@ -4,10 +4,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 MODEL  ?= all_minilm_l6_v2
 PORT   ?= 8080
+GRPC_PORT ?= 8081
 
 .PHONY: setup run test lint format bench clean help
 help:
-	@echo "make run [MODEL=…] [PORT=…] | setup | test | lint | format | bench | clean"
+	@echo "make run [MODEL=…] [PORT=…] [GRPC_PORT=…] | setup | test | lint | format | bench | clean"
 
 # `run` needs the engine only; everything else works on the development environment.
 $(VENV)/.engine: pyproject.toml constraints.txt
@@ -20,7 +21,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 setup: $(VENV)/.dev
 
 run: $(VENV)/.engine
-	@exec $(BIN)/embedway up --model "$(MODEL)" --port "$(PORT)"
+	@exec $(BIN)/embedway up --model "$(MODEL)" --port "$(PORT)" --grpc-port "$(GRPC_PORT)"
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest

@@ -25,7 +25,7 @@ from router.up.router_config import write_router_config
 from router.up.supervisor import supervise
 from router.up.triton_files import TritonFiles
 from router.up.triton_process import TritonProcess, sweep
-from router.up.welcome import KEY_VARIABLE, show_search, welcome
+from router.up.welcome import KEY_VARIABLE, search_results, tell, welcome
 from router.up.wheels import TRITON, Wheel, fetch
 
 # A large model comes from a slow disk; a server that fails is noticed at once all the same.
@@ -148,25 +148,26 @@ class Launch:
         host, port = _reachable(self._options.host), app.http.port
         url = f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
         is_given = bool(self._environment.get(KEY_VARIABLE))
-        sys.stdout.write(welcome(url, None if is_given else self._key, model.name))
-        sys.stdout.flush()
-        await show_search(host, port, self._key, model.name)
-        sys.stdout.write(f"\nServing; Ctrl-C ends it. Logs while it runs: {folder}\n")
-        sys.stdout.flush()
+        tell(welcome(url, None if is_given else self._key, model.name))
+        tell(await search_results(host, port, self._key, model.name))
+        tell(f"\nServing; Ctrl-C ends it. Logs while it runs: {folder}\n")
 
 
 def check_ports(host: str, *ports: int) -> None:
     """UpError naming the first port that cannot be listened on; 0 is any free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in ports:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
+    # All are held until the last one is checked: two doors cannot share a port.
+    with contextlib.ExitStack() as held:
+        for port in ports:
+            probe = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
             # As the router will: a port that only waits for stray packets is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
                 probe.listen(1)
-            except OSError as error:
-                raise UpError(f"port {port} on {host} cannot be used: {error.strerror}") from error
+            except (OSError, OverflowError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                raise UpError(f"port {port} on {host} cannot be used: {reason}") from error
 
 
 def _chosen_key(environment: Mapping[str, str]) -> str:

@@ -1,5 +1,6 @@
 """What `embedway up` prints once it serves: address, key, a client to copy, a live search."""
 
+import os
 import sys
 
 from rich.console import Console
@@ -22,11 +23,23 @@ def welcome(url: str, key: str | None, model: str) -> str:
     )
 
 
-async def show_search(host: str, port: int, key: str, model: str) -> None:
-    """Search over HTTP, and print what was found and what could not be."""
+async def search_results(host: str, port: int, key: str, model: str) -> str:
+    """Search over HTTP; what was found as a table, or why there is nothing to show."""
     try:
         hits = await demo.demonstrate(host, port, key, model)
     except UpError as error:
-        sys.stdout.write(f"{error}\n")
-    else:
-        Console().print(demo.as_table(hits))
+        return f"{error}\n"
+    console = Console()
+    with console.capture() as capture:
+        console.print(demo.as_table(hits))
+    return capture.get()
+
+
+def tell(text: str) -> None:
+    """Write to standard output; that nobody reads it any more is no reason to stop serving."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Or the interpreter would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

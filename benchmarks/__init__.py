@@ -1,0 +1,1 @@
+"""Measurements; each prints the machine it ran on, and ratios that survive a noisy one."""

@@ -1,0 +1,150 @@
+"""Results as a table for people, as JSON for machines, and held against the bars."""
+
+import platform
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.cells import CONCURRENCIES, SHAPES, Shape
+from benchmarks.load import Sample
+
+Cell = tuple[Shape, int]
+_TO_COMPARE = (16, 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Medians over the rounds of one contender in one cell. CPU is seconds a 1000 requests."""
+
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    cpu_s: float
+
+
+@dataclass(slots=True)
+class Results:
+    """Samples of every contender in every cell."""
+
+    samples: dict[str, dict[Cell, list[Sample]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+
+    def figures(self, contender: str, cell: Cell) -> Figures:
+        """Medians of what was measured."""
+        rounds = self.samples[contender][cell]
+        return Figures(
+            rate=statistics.median(one.rate for one in rounds),
+            p50_ms=statistics.median(one.percentile_ms(50) for one in rounds),
+            p99_ms=statistics.median(one.percentile_ms(99) for one in rounds),
+            cpu_s=statistics.median(one.cpu_s / len(one.latencies_ms) * 1000 for one in rounds),
+        )
+
+    def ratio(self, cell: Cell) -> float:
+        """The router's rate over the pass-through's: median of the rounds' own ratios."""
+        pairs = zip(self.samples["router"][cell], self.samples["pass-through"][cell], strict=True)
+        return statistics.median(router.rate / bare.rate for router, bare in pairs)
+
+    def best_rate(self, shape: Shape) -> float:
+        """The router's best rate under load."""
+        return max(self.figures("router", (shape, c)).rate for c in _TO_COMPARE)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A figure and what it must reach."""
+
+    name: str
+    measured: float
+    bar: float
+    at_least: bool = True
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the figure is on the right side."""
+        return self.measured >= self.bar if self.at_least else self.measured <= self.bar
+
+
+def bars(results: Results) -> list[Bar]:
+    """The bars that every later change has to keep."""
+    one = Shape(1, 2560, "base64")
+    many, floats = Shape(32, 2560, "base64"), Shape(32, 2560, "float")
+    alone = (one, 1)
+    added_ms = results.figures("router", alone).p50_ms - results.figures("target", alone).p50_ms
+    ratio = max(results.ratio((one, concurrency)) for concurrency in _TO_COMPARE)
+    return [
+        Bar(f"{one.name}, requests/s", results.best_rate(one), 2500),
+        Bar(f"{one.name}, ratio to the bare pass-through", ratio, 0.5),
+        Bar(f"{many.name}, requests/s", results.best_rate(many), 800),
+        Bar(f"{floats.name}, requests/s", results.best_rate(floats), 250),
+        Bar(f"{one.name}, added p50 at concurrency 1, ms", added_ms, 1.0, at_least=False),
+    ]
+
+
+def print_report(results: Results, console: Console) -> None:
+    """The table, then the bars."""
+    table = Table(title=f"Router on one core, {machine()}")
+    for name in ("shape", "conc."):
+        table.add_column(name)
+    for name in (
+        "router/s", "p50 ms", "p99 ms", "CPU s/1000",
+        "target/s", "p50 ms", "p99 ms", "pass-through/s", "ratio",
+    ):  # fmt: skip
+        table.add_column(name, justify="right")
+    for shape in SHAPES:
+        for concurrency in CONCURRENCIES:
+            table.add_row(*_row(results, shape, concurrency), end_section=concurrency == 64)
+    console.print(table)
+    for bar in bars(results):
+        sign, verdict = ("≥" if bar.at_least else "≤"), ("met" if bar.is_met else "NOT MET")
+        console.print(f"{bar.name}: {bar.measured:,.2f} ({sign} {bar.bar:g}: {verdict})")
+
+
+def as_json(results: Results) -> dict[str, object]:
+    """Everything that was found, without the single latencies."""
+    cells = [
+        {
+            "shape": shape.name,
+            "concurrency": concurrency,
+            "contender": contender,
+            **_as_dict(results.figures(contender, (shape, concurrency))),
+        }
+        for contender in results.samples
+        for shape in SHAPES
+        for concurrency in CONCURRENCIES
+    ]
+    verdicts = [{"name": b.name, "measured": b.measured, "bar": b.bar} for b in bars(results)]
+    return {"machine": machine(), "cells": cells, "bars": verdicts}
+
+
+def machine() -> str:
+    """Processor, cores and Python that the figures belong to."""
+    model = platform.processor() or platform.machine()
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else model}, {len(names)} cores, Python {platform.python_version()}"
+
+
+def _row(results: Results, shape: Shape, concurrency: int) -> list[str]:
+    cell = (shape, concurrency)
+    router, target = results.figures("router", cell), results.figures("target", cell)
+    bare = results.figures("pass-through", cell)
+    return [
+        shape.name, str(concurrency),
+        f"{router.rate:,.0f}", f"{router.p50_ms:.2f}", f"{router.p99_ms:.2f}",
+        f"{router.cpu_s:.2f}",
+        f"{target.rate:,.0f}", f"{target.p50_ms:.2f}", f"{target.p99_ms:.2f}",
+        f"{bare.rate:,.0f}", f"{results.ratio(cell):.2f}",
+    ]  # fmt: skip
+
+
+def _as_dict(figures: Figures) -> dict[str, float]:
+    return {
+        "requests_per_s": round(figures.rate, 1),
+        "p50_ms": round(figures.p50_ms, 3),
+        "p99_ms": round(figures.p99_ms, 3),
+        "cpu_s_per_1000": round(figures.cpu_s, 3),
+    }
