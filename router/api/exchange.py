@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.domain.errors import BodyTooLargeError
+from router.domain.errors import BodyTooLargeError, DeadlineExceededError
+from router.domain.types import EmbeddingResult
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -16,6 +17,9 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 JSON = b"application/json"
+# In a request: the space that the answer must come from. In an answer: where it came from.
+SPACE_HEADER = "x-embedway-space"
+_TARGET_HEADER = b"x-embedway-target"
 
 # A fast answer is sent before anyone could leave; only slower work is worth a watcher task.
 _WATCH_AFTER_S = 0.005
@@ -51,6 +55,14 @@ class Facts:
     error: str | None = None
 
 
+def origin(result: EmbeddingResult) -> Headers:
+    """Headers that say which space and target the vectors are from."""
+    return [
+        (SPACE_HEADER.encode(), result.space.encode()),
+        (_TARGET_HEADER, result.target.encode()),
+    ]
+
+
 class Exchange:
     """A request being answered."""
 
@@ -64,6 +76,8 @@ class Exchange:
         self.arrived_s = arrived_s
         self.facts = Facts()
         self.client_left = False
+        # Set where a body was not read to its end: what follows on the connection is its rest.
+        self.must_close = False
         self._headers: Headers = scope["headers"]
         self._receive = receive
         self._timer: asyncio.TimerHandle | None = None
@@ -76,8 +90,28 @@ class Exchange:
                 return value
         return None
 
-    async def body(self, max_bytes: int) -> bytes:
-        """The whole body; BodyTooLargeError. From here on a client that leaves cancels us."""
+    @property
+    def pinned_space(self) -> str | None:
+        """The space that the caller pins the request to."""
+        value = self.header(SPACE_HEADER.encode())
+        return None if value is None else value.decode("latin-1")
+
+    async def body(self, max_bytes: int, timeout_s: float) -> bytes:
+        """The whole body; BodyTooLargeError, or DeadlineExceededError where it does not come.
+
+        From here on a client that leaves cancels us.
+        """
+        self.must_close = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                body = await self._read(max_bytes)
+        except TimeoutError as error:
+            raise DeadlineExceededError("the request's body did not come in time") from error
+        self.must_close = False
+        self._watch_for_leaving()
+        return body
+
+    async def _read(self, max_bytes: int) -> bytes:
         declared = self.header(b"content-length")
         too_large = declared is not None and declared.isdigit() and int(declared) > max_bytes
         chunks: list[bytes] = []
@@ -96,7 +130,6 @@ class Exchange:
             raise BodyTooLargeError(
                 f"the request body is larger than {max_bytes} bytes: send fewer inputs at a time"
             )
-        self._watch_for_leaving()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def close(self) -> None:

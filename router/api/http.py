@@ -3,15 +3,14 @@
 import asyncio
 import os
 import re
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from router.api import exchange as wire
-from router.api.problems import Problem, kserve_body, openai_body, problem_of
+from router.api.problems import Problem, kserve_body, openai_body, places_of, problem_of
 from router.domain.clock import Clock
-from router.domain.errors import BodyTooLargeError, EmbedwayError
+from router.domain.errors import EmbedwayError
 from router.domain.types import Caller
 from router.telemetry.logs import Log
 
@@ -56,23 +55,24 @@ class HttpFront:
             return
         exchange = wire.Exchange(scope, receive, _request_id(scope), self._clock.monotonic_s())
         self.under_way += 1
+        sent: wire.Reply | None = None
         try:
             reply = await self._reply(exchange)
             if reply is not None:
                 await _send(send, exchange, reply)
+                sent = reply
+        except asyncio.CancelledError:
+            if not exchange.client_left:
+                raise
         finally:
             self.under_way -= 1
             exchange.close()
-        self._record(exchange, reply)
+            self._record(exchange, sent)
 
     async def _reply(self, exchange: wire.Exchange) -> wire.Reply | None:
         """The reply, or None where nobody is left to read it."""
         try:
             return await self._answer(exchange)
-        except asyncio.CancelledError:
-            if exchange.client_left:
-                return None
-            raise
         except wire.ClientLeftError:
             return None
         except EmbedwayError as error:
@@ -80,7 +80,7 @@ class HttpFront:
         except Exception as error:  # noqa: BLE001 - the application's outermost handler
             self._log.event(
                 "defect", request_id=exchange.request_id, error=type(error).__name__,
-                at=_places(error),
+                at=places_of(error),
             )  # fmt: skip
             return self._refusal(exchange, error)
 
@@ -119,18 +119,18 @@ class HttpFront:
             reply.headers.append((b"retry-after", b"%d" % problem.retry_after_s))
         if problem.status == 401:
             reply.headers.append((b"www-authenticate", b"Bearer"))
-        if isinstance(error, BodyTooLargeError):
+        if exchange.must_close:
             reply.headers.append((b"connection", b"close"))
         return reply
 
-    def _record(self, exchange: wire.Exchange, reply: wire.Reply | None) -> None:
+    def _record(self, exchange: wire.Exchange, sent: wire.Reply | None) -> None:
         if not self._log_requests or exchange.path.startswith("/health/"):
             return
         self._log.event(
             "request",
             request_id=exchange.request_id,
             method=exchange.method,
-            status=reply.status if reply is not None else 499,
+            status=sent.status if sent is not None else 499,
             ms=round((self._clock.monotonic_s() - exchange.arrived_s) * 1000, 2),
             **{name: value for name, value in asdict(exchange.facts).items() if value is not None},
         )
@@ -164,9 +164,3 @@ def _plain_problem(exchange: wire.Exchange, status: int, code: str, message: str
     base = problem_of(EmbedwayError(message))
     problem = Problem(status, "invalid_request_error", code, message, None, base.grpc_status)
     return _problem_reply(exchange, problem)
-
-
-def _places(error: BaseException) -> str:
-    """Where it happened, without the message: a message may hold what it failed on."""
-    frames = traceback.extract_tb(error.__traceback__)[-4:]
-    return " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))

@@ -24,6 +24,9 @@ VERSION = "1"
 SERVER = {"name": "embedway", "version": __version__, "extensions": ["binary_tensor_data"]}
 INPUTS = {"TEXT": "BYTES", "INPUT_IDS": "INT32", "LENGTHS": "INT32"}
 _INTEGERS = {"INT32": "<i4", "INT64": "<i8"}
+# JSON knows integers of any length: beyond 64 bits none means anything here.
+_MOST = 2**63
+_MAX_AXES = 8
 
 Parameter = str | int | float | bool
 _Kind = TypeVar("_Kind", str, int, bool)
@@ -58,14 +61,14 @@ def tensor_from_values(
 ) -> Tensor:
     """A tensor from plain values; InvalidInputError where they are of another kind or count."""
     if datatype == "BYTES":
-        texts = [value.decode() if isinstance(value, bytes) else value for value in values]
+        texts = [_text(name, value) if isinstance(value, bytes) else value for value in values]
         if not all(isinstance(text, str) for text in texts):
             raise InvalidInputError(f"{name}: data must be strings", param=name)
         return _checked(name, Tensor(datatype, shape, texts))  # type: ignore[arg-type]
     if datatype not in _INTEGERS:
         raise InvalidInputError(f"{name}: datatype must be BYTES, INT32 or INT64", param=name)
-    if not all(type(value) is int for value in values):
-        raise InvalidInputError(f"{name}: data must be integers", param=name)
+    if not all(type(value) is int and abs(value) < _MOST for value in values):
+        raise InvalidInputError(f"{name}: data must be integers of 64 bits", param=name)
     return _checked(name, Tensor(datatype, shape, values))  # type: ignore[arg-type]
 
 
@@ -76,6 +79,7 @@ def embedding_request(
     *,
     deadline_s: float,
     max_inputs: int,
+    pinned_space: str | None,
 ) -> tuple[EmbeddingRequest, tuple[int, ...]]:
     """The request that the tensors make, and the shape S of its inputs; InvalidInputError."""
     for name, tensor in tensors.items():
@@ -97,6 +101,7 @@ def embedding_request(
         input_type=_parameter(parameters, "input_type", str),
         instruction=_parameter(parameters, "instruction", str),
         truncate=bool(_parameter(parameters, "truncate", bool)),
+        pinned_space=pinned_space,
     )
     return request, shape
 
@@ -114,7 +119,7 @@ def check_parameters(parameters: Mapping[str, Parameter], also: frozenset[str]) 
 def timeout_s(parameters: Mapping[str, Parameter], most_s: float) -> float:
     """Seconds that a request may take: the parameter `timeout` (microseconds), bounded."""
     asked = _parameter(parameters, "timeout", int)
-    return most_s if not asked or asked < 0 else min(most_s, asked / 1e6)
+    return most_s if not asked or asked < 0 else min(most_s * 1e6, asked) / 1e6
 
 
 def output_tensor(result: EmbeddingResult, shape: tuple[int, ...]) -> Float32Array:
@@ -175,8 +180,10 @@ def _parameter(parameters: Mapping[str, Parameter], name: str, kind: type[_Kind]
 
 
 def _count(name: str, shape: tuple[int, ...]) -> int:
-    if not shape or any(size < 0 for size in shape):
-        raise InvalidInputError(f"{name}: its shape must have an axis, none negative", param=name)
+    if not 1 <= len(shape) <= _MAX_AXES or not all(0 <= size < _MOST for size in shape):
+        raise InvalidInputError(
+            f"{name}: its shape must have 1 to {_MAX_AXES} axes, none negative", param=name
+        )
     return math.prod(shape)
 
 

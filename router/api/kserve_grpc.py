@@ -4,6 +4,7 @@ A client that cancels, or whose connection ends, cancels the handler, and with i
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
 import grpc
@@ -11,14 +12,23 @@ from tritonclient.grpc import service_pb2 as messages
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer
 
 from router.api import kserve
-from router.api.problems import problem_of
+from router.api.exchange import SPACE_HEADER, Facts
+from router.api.problems import places_of, problem_of
 from router.config.settings import Server
 from router.domain.clock import Clock
 from router.domain.errors import EmbedwayError, InvalidInputError
+from router.domain.types import Caller
 from router.service import EmbeddingService
 from router.telemetry.logs import Log
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(slots=True)
+class _Call(Facts):
+    """What the log says of a call; `status` in HTTP's terms, 499 where nobody waits any more."""
+
+    status: int = 499
 
 
 class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
@@ -51,7 +61,7 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
 
     async def ModelReady(self, request: Any, context: Context) -> Any:  # noqa: ANN401, N802
         """Ready where the model's route would be served."""
-        return await self._guarded(context, self._model_ready(request))
+        return await self._guarded(context, self._model_ready(request), _Call())
 
     async def ServerMetadata(self, request: Any, context: Context) -> Any:  # noqa: ANN401, N802
         """Name, version and extensions."""
@@ -60,16 +70,23 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
 
     async def ModelMetadata(self, request: Any, context: Context) -> Any:  # noqa: ANN401, N802
         """Inputs and outputs of a model."""
-        return await self._guarded(context, self._model_metadata(request))
+        return await self._guarded(context, self._model_metadata(request, context), _Call())
 
     async def ModelInfer(self, request: Any, context: Context) -> Any:  # noqa: ANN401, N802
         """Vectors for the request's tensors."""
-        return await self._guarded(context, self._infer(request, context))
+        call, arrived_s = _Call(), self._clock.monotonic_s()
+        try:
+            return await self._guarded(
+                context, self._infer(request, context, arrived_s, call), call
+            )
+        finally:
+            self._record(call, arrived_s)
 
     async def _model_ready(self, request: Any) -> Any:  # noqa: ANN401
         return messages.ModelReadyResponse(ready=self._service.is_route_ready(request.name))
 
-    async def _model_metadata(self, request: Any) -> Any:  # noqa: ANN401
+    async def _model_metadata(self, request: Any, context: Context) -> Any:  # noqa: ANN401
+        self._authenticate(context)
         route = self._service.route(request.name)
         answer = messages.ModelMetadataResponse(
             name=route.name, versions=[kserve.VERSION], platform=kserve.PLATFORM
@@ -81,10 +98,17 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
         )
         return answer
 
-    async def _infer(self, request: Any, context: Context) -> Any:  # noqa: ANN401
-        arrived_s = self._clock.monotonic_s()
-        caller = self._service.authenticate(_authorization(context))
+    async def _infer(
+        self,
+        request: Any,  # noqa: ANN401
+        context: Context,
+        arrived_s: float,
+        call: _Call,
+    ) -> Any:  # noqa: ANN401
+        caller = self._authenticate(context)
+        call.tenant, call.key = caller.tenant, caller.key_name
         route = self._service.route(request.model_name)
+        call.model = route.name
         parameters = {name: _parameter(value) for name, value in request.parameters.items()}
         kserve.check_parameters(parameters, frozenset())
         kserve.check_outputs([output.name for output in request.outputs])
@@ -97,15 +121,11 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
             parameters,
             deadline_s=arrived_s + min(most_s, client_s),
             max_inputs=self._limits.max_inputs,
+            pinned_space=_metadata(context, SPACE_HEADER),
         )
+        call.inputs = len(embedding.texts or embedding.token_ids or ())
         result = await self._service.embed(embedding)
-        if self._limits.log_requests:
-            self._log.event(
-                "request", method="ModelInfer", status=200, tenant=caller.tenant,
-                key=caller.key_name, model=route.name, target=result.target,
-                tokens=result.prompt_tokens,
-                ms=round((self._clock.monotonic_s() - arrived_s) * 1000, 2),
-            )  # fmt: skip
+        call.target, call.tokens = result.target, result.prompt_tokens
         vectors = kserve.output_tensor(result, shape)
         answer = messages.ModelInferResponse(
             model_name=route.name, model_version=kserve.VERSION, id=request.id
@@ -114,28 +134,45 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
         answer.raw_output_contents.append(vectors.tobytes())
         return answer
 
-    async def _guarded(self, context: Context, work: Awaitable[Any]) -> Any:  # noqa: ANN401
+    def _authenticate(self, context: Context) -> Caller:
+        shown = _metadata(context, "authorization")
+        return self._service.authenticate(shown.encode() if shown is not None else None)
+
+    async def _guarded(self, context: Context, work: Awaitable[Any], call: _Call) -> Any:  # noqa: ANN401
         """The answer of `work`, or the end of the call with the status of its error."""
         try:
-            return await work
+            answer = await work
         except EmbedwayError as error:
-            await self._refuse(context, error)
+            await self._refuse(context, error, call)
         except Exception as error:  # noqa: BLE001 - this door's outermost handler
-            self._log.event("defect", method="grpc", error=type(error).__name__)
-            await self._refuse(context, error)
+            self._log.event(
+                "defect", method="grpc", error=type(error).__name__, at=places_of(error)
+            )
+            await self._refuse(context, error, call)
+        call.status = 200
+        return answer
 
-    async def _refuse(self, context: Context, error: Exception) -> NoReturn:
+    def _record(self, call: _Call, arrived_s: float) -> None:
+        if not self._limits.log_requests:
+            return
+        facts = {name: value for name, value in asdict(call).items() if value is not None}
+        ms = round((self._clock.monotonic_s() - arrived_s) * 1000, 2)
+        self._log.event("request", method="ModelInfer", ms=ms, **facts)
+
+    async def _refuse(self, context: Context, error: Exception, call: _Call) -> NoReturn:
         problem = problem_of(error)
+        call.status, call.error = problem.status, problem.code
         trailing: tuple[tuple[str, str], ...] = ()
         if problem.retry_after_s is not None:
             trailing = (("retry-after", str(problem.retry_after_s)),)
         await context.abort(problem.grpc_status, problem.message, trailing)
 
 
-def _authorization(context: Context) -> bytes | None:
+def _metadata(context: Context, key: str) -> str | None:
+    """Value of the first metadata of that lower-case name."""
     for name, value in context.invocation_metadata() or ():
-        if name == "authorization":
-            return value if isinstance(value, bytes) else value.encode()
+        if name == key:
+            return value.decode("latin-1") if isinstance(value, bytes) else value
     return None
 
 

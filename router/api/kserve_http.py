@@ -1,5 +1,6 @@
 """KServe v2 over HTTP, JSON and binary tensors, so that `tritonclient.http` works unchanged."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -7,13 +8,14 @@ import numpy as np
 import orjson
 
 from router.api import kserve
-from router.api.exchange import Exchange, Headers, Reply
+from router.api.exchange import Exchange, Headers, Reply, origin
 from router.config.settings import Server
 from router.domain.errors import InvalidInputError, UpstreamUnavailableError
 from router.domain.types import Float32Array
 from router.service import EmbeddingService
 
 _HEADER_LENGTH = b"inference-header-content-length"
+_LENGTH = re.compile(rb"[0-9]{1,10}")
 _BINARY = b"application/octet-stream"
 
 
@@ -92,28 +94,33 @@ class KServeHttpDoor:
     async def infer(self, exchange: Exchange, model: str) -> Reply:
         """Vectors for the request's tensors."""
         route = self._service.route(model)
-        body, tail = self._decode(exchange, await exchange.body(self._limits.max_body_bytes))
+        limits = self._limits
+        data = await exchange.body(limits.max_body_bytes, limits.request_timeout_s)
+        body, tail = self._decode(exchange, data)
         kserve.check_parameters(body.parameters, frozenset({"binary_data_output"}))
         kserve.check_outputs([output.name for output in body.outputs])
-        most_s = kserve.timeout_s(body.parameters, self._limits.request_timeout_s)
+        most_s = kserve.timeout_s(body.parameters, limits.request_timeout_s)
         request, shape = kserve.embedding_request(
             route.name,
             _tensors(body.inputs, tail),
             body.parameters,
             deadline_s=exchange.arrived_s + most_s,
-            max_inputs=self._limits.max_inputs,
+            max_inputs=limits.max_inputs,
+            pinned_space=exchange.pinned_space,
         )
         exchange.facts.model = route.name
         exchange.facts.inputs = len(request.texts or request.token_ids or ())
         result = await self._service.embed(request)
         exchange.facts.target, exchange.facts.tokens = result.target, result.prompt_tokens
-        return _reply(body, route.name, kserve.output_tensor(result, shape))
+        reply = _reply(body, route.name, kserve.output_tensor(result, shape))
+        reply.headers.extend(origin(result))
+        return reply
 
     def _decode(self, exchange: Exchange, data: bytes) -> tuple[InferBody, memoryview]:
         declared = exchange.header(_HEADER_LENGTH)
         size = len(data)
         if declared is not None:
-            if not declared.isdigit() or int(declared) > size:
+            if not _LENGTH.fullmatch(declared) or int(declared) > size:
                 raise InvalidInputError("Inference-Header-Content-Length does not fit the body")
             size = int(declared)
         try:

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 import orjson
 
-from router.api.exchange import Exchange, Reply
+from router.api.exchange import Exchange, Reply, origin
 from router.config.settings import Server
 from router.domain.clock import Clock
 from router.domain.errors import InvalidInputError, TooManyInputsError
@@ -44,7 +44,9 @@ class OpenAIDoor:
 
     async def embeddings(self, exchange: Exchange) -> Reply:
         """Vectors for the body's inputs."""
-        body = self._decode(await exchange.body(self._limits.max_body_bytes))
+        limits = self._limits
+        data = await exchange.body(limits.max_body_bytes, limits.request_timeout_s)
+        body = self._decode(data)
         request = self._request(body, exchange)
         facts = exchange.facts
         facts.model = request.model if request.model in self._service.routes else None
@@ -54,10 +56,7 @@ class OpenAIDoor:
         return Reply(
             200,
             _response(result, base64=body.encoding_format == "base64"),
-            headers=[
-                (b"x-embedway-space", result.space.encode()),
-                (b"x-embedway-target", result.target.encode()),
-            ],
+            headers=origin(result),
         )
 
     async def models(self, exchange: Exchange) -> Reply:
@@ -84,7 +83,6 @@ class OpenAIDoor:
 
     def _request(self, body: EmbeddingsBody, exchange: Exchange) -> EmbeddingRequest:
         texts, ids = _inputs(body.input, self._limits.max_inputs)
-        pinned = exchange.header(b"x-embedway-space")
         return EmbeddingRequest(
             model=body.model,
             deadline_s=exchange.arrived_s + self._limits.request_timeout_s,
@@ -94,7 +92,7 @@ class OpenAIDoor:
             input_type=body.input_type,
             instruction=body.instruction,
             truncate=bool(body.truncate),
-            pinned_space=pinned.decode("latin-1") if pinned is not None else None,
+            pinned_space=exchange.pinned_space,
         )
 
 

@@ -1,5 +1,6 @@
 """The one place that knows HTTP and gRPC codes, and what callers may see of an error."""
 
+import traceback
 from dataclasses import dataclass
 
 import grpc
@@ -75,3 +76,9 @@ def openai_body(problem: Problem) -> bytes:
 def kserve_body(problem: Problem) -> bytes:
     """The error body of the Open Inference Protocol."""
     return orjson.dumps({"error": problem.message})
+
+
+def places_of(error: BaseException) -> str:
+    """Where it happened, without the message: a message may hold what it failed on."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))

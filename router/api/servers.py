@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Iterator
 
@@ -40,7 +41,11 @@ class HttpServer:
                 ws="none",
                 lifespan="off",
                 access_log=False,
+                # Its lines are not ours: no JSON, and one for every stranger who sends garbage.
                 log_config=None,
+                log_level=logging.CRITICAL,
+                # Nothing asks for the client's address.
+                proxy_headers=False,
                 server_header=False,
                 backlog=_BACKLOG,
                 timeout_keep_alive=_KEEP_ALIVE_S,

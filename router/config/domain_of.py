@@ -19,6 +19,7 @@ def spaces_of(settings: Settings) -> dict[str, Space]:
             dimensions=space.dimensions,
             matryoshka=space.matryoshka,
             max_tokens=space.max_tokens,
+            lowercase=space.lowercase,
             prompts=dict(space.prompts),
             default_instruction=space.default_instruction,
         )

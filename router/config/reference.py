@@ -79,7 +79,7 @@ def _row(name: str, field: FieldInfo) -> str:
     return f"| `{name}` | {_type_name(field.annotation)} | {default} | {meaning} |"
 
 
-def _type_name(annotation: object) -> str:
+def _type_name(annotation: object) -> str:  # noqa: PLR0911 - one a kind of type
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return _type_name(arguments[0])

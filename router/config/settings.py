@@ -55,6 +55,8 @@ class SpaceSettings(Section):
     """Tokens of the longest input, special tokens included."""
     tokenizer: Path | None = None
     """Folder that holds tokenizer.json; null takes it from the Hugging Face id."""
+    lowercase: bool = False
+    """Whether texts are put into lower case before they are tokenised, as some models want."""
     prompts: dict[str, str] = {}
     """Template by input type, with {text} and, for instructed models, {instruction}."""
     default_instruction: str | None = None

@@ -24,6 +24,7 @@ class Space:
     max_tokens: int
     revision: str | None = None
     matryoshka: tuple[int, int] | None = None
+    lowercase: bool = False
     prompts: dict[str, str] = field(default_factory=dict)
     default_instruction: str | None = None
 

@@ -17,6 +17,8 @@ def encode_request(space: Space, tokenizer: Tokenizer, request: EmbeddingRequest
     template = template_for(space, request.input_type, request.instruction)
     if request.texts is not None:
         texts = request.texts if template is None else apply_template(template, request.texts)
+        if space.lowercase:
+            texts = [text.lower() for text in texts]
         sequences = tokenizer.encode(texts)
     else:
         sequences = _completed(tokenizer, request.token_ids or [], template)

@@ -18,6 +18,7 @@ class ModelCard(msgspec.Struct, frozen=True):
     prompts: dict[str, str]
     matryoshka: tuple[int, int] | None = None
     default_instruction: str | None = None
+    lowercases: bool = False
 
 
 async def read_card(backend: Path, weights: Path, environment: Mapping[str, str]) -> ModelCard:

@@ -27,9 +27,18 @@ def parameter(config: model_config_pb2.ModelConfig, name: str) -> str | None:
     return config.parameters[name].string_value or None if name in config.parameters else None
 
 
-def write_model(template: Path, folder: Path, weights: Path, card: ModelCard) -> None:
-    """Write a template's model into `folder`, named like it, for the model in `weights`."""
+def write_model(
+    template: Path, folder: Path, weights: Path, card: ModelCard, *, takes_text: bool = True
+) -> None:
+    """Write a template's model into `folder`, named like it, for the model in `weights`.
+
+    Without `takes_text` the server refuses TEXT by itself, and takes ids alone.
+    """
     config = read_config(template)
+    if not takes_text:
+        kept = [tensor for tensor in config.input if tensor.name != "TEXT"]
+        del config.input[:]
+        config.input.extend(kept)
     config.name = folder.name
     # An absolute folder: no hub is asked, and the server's working directory has no meaning.
     config.parameters["model"].string_value = str(weights.resolve())

@@ -23,6 +23,7 @@ def write_router_config(
         "matryoshka": list(card.matryoshka) if card.matryoshka else None,
         "max_tokens": card.max_tokens,
         "tokenizer": str(model.weights),
+        "lowercase": card.lowercases,
         "prompts": card.prompts,
         "default_instruction": card.default_instruction,
     }

@@ -45,14 +45,19 @@ class TritonProcess:
         folder: Path,
         repository: Path,
         backends: Path,
+        workplace: Path,
         environment: Mapping[str, str],
         clock: Clock,
     ) -> None:
-        """`folder` is a LivingFolder's; `repository` and `backends` are what the server reads."""
+        """`folder` is a LivingFolder's; `repository` and `backends` are what the server reads.
+
+        `workplace` is its working directory, where its Python models find modules first.
+        """
         self._files = files
         self._folder = folder
         self._repository = repository
         self._backends = backends
+        self._workplace = workplace
         self._environment = environment
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,6 +95,7 @@ class TritonProcess:
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
                 [*launcher, str(self._files.server), *options],
+                cwd=self._workplace,
                 env=self._files.environment(self._environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

