@@ -88,7 +88,7 @@ def print_report(results: Results, console: Console) -> None:
     """The table, then the bars."""
     table = Table(title=f"Router on one core, {machine()}")
     for name in ("shape", "conc."):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in (
         "router/s", "p50 ms", "p99 ms", "CPU s/1000",
         "target/s", "p50 ms", "p99 ms", "pass-through/s", "ratio",

@@ -64,7 +64,7 @@ def main() -> int:
         _contenders(Path(folder), tokenizer, one, others) as contenders,
     ):
         results = uvloop.run(_measure(contenders, options.seconds, options.rounds))
-    print_report(results, Console(width=None if sys.stdout.isatty() else 120))
+    print_report(results, Console(width=None if sys.stdout.isatty() else 140))
     if options.json:
         options.json.write_bytes(orjson.dumps(as_json(results), option=orjson.OPT_INDENT_2))
     missed = [bar.name for bar in bars(results) if not bar.is_met]

@@ -9,7 +9,11 @@ class Upstream(Protocol):
     """A wire protocol to one target. It translates and calls; it never chooses or retries."""
 
     async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
-        """Vectors (n, dimension) float32 of the n sequences, in order; errors: UpstreamError."""
+        """Vectors (n, dimension) float32 of the n sequences, in order.
+
+        Raises UpstreamError, or DeadlineExceededError after `timeout_s` seconds. Cancelling it
+        gives the work up at the target too.
+        """
         ...
 
     async def ready(self) -> bool:

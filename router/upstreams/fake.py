@@ -9,7 +9,11 @@ import hashlib
 
 import numpy as np
 
-from router.domain.errors import EmbedwayError, UpstreamUnavailableError
+from router.domain.errors import (
+    DeadlineExceededError,
+    EmbedwayError,
+    UpstreamUnavailableError,
+)
 from router.domain.types import Float32Array, TokenBatch
 
 
@@ -26,13 +30,18 @@ class FakeUpstream:
         self._closed = False
 
     async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
-        """Vectors (n, dimension) float32, unit length, seeded by each sequence's ids."""
+        """Vectors (n, dimension) float32, unit length, seeded by each sequence's ids.
+
+        Raises DeadlineExceededError after `timeout_s` seconds, UpstreamUnavailableError when down.
+        """
         if self._closed or not self.is_ready:
             raise UpstreamUnavailableError("the target is starting or down: try again soon")
         self.calls.append(batch)
         try:
             async with asyncio.timeout(timeout_s):
                 await asyncio.sleep(self.delay_s)
+        except TimeoutError as error:
+            raise DeadlineExceededError("the target did not answer in time") from error
         except asyncio.CancelledError:
             self.cancelled += 1
             raise

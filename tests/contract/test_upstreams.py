@@ -1,0 +1,108 @@
+"""What every upstream owes the pipeline, the fake as well as the real ones."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import numpy as np
+import pytest
+
+from router.domain.errors import DeadlineExceededError, UpstreamUnavailableError
+from router.domain.ports import Upstream
+from router.domain.types import TokenBatch
+from router.upstreams.fake import FakeUpstream
+from router.upstreams.packing import PackingUpstream
+from router.upstreams.triton import TritonUpstream
+from tests.support.triton import MINILM_NAME, SharedTriton
+
+SHORT = [101, 7592, 102]
+LONG = [101, *[2088, 1996, 4248] * 60, 102]
+
+
+def batch(*sequences: list[int]) -> TokenBatch:
+    return TokenBatch(
+        ids=np.array([token for ids in sequences for token in ids], np.int32),
+        lengths=np.array([len(ids) for ids in sequences], np.int32),
+    )
+
+
+@pytest.fixture(params=["fake", "fake, packed", "triton", "triton, packed"])
+async def upstream(request: pytest.FixtureRequest, triton: SharedTriton) -> AsyncIterator[Upstream]:
+    """Each kind, ready."""
+    makers: dict[str, Callable[[], Upstream]] = {
+        "fake": lambda: FakeUpstream(384, delay_s=0.005),
+        "triton": lambda: TritonUpstream(
+            f"grpc://127.0.0.1:{triton.process.ports.grpc}", MINILM_NAME
+        ),
+    }
+    kind, _, packed = request.param.partition(", ")
+    made = makers[kind]()
+    upstream = PackingUpstream(made, 4096) if packed else made
+    yield upstream
+    await upstream.close()
+
+
+async def test_n_vectors_come_in_order(upstream: Upstream) -> None:
+    """Float32 rows of unit length; each is that of its own sequence, whatever stands beside it."""
+    together = await upstream.embed(batch(SHORT, LONG, SHORT), 10)
+    assert together.shape == (3, 384)
+    assert together.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    long = await upstream.embed(batch(LONG), 10)
+    np.testing.assert_allclose(together[1], long[0], atol=1e-5)
+    np.testing.assert_allclose(together[0], together[2], atol=1e-5)
+    assert abs(float(together[0] @ together[1])) < 0.99
+
+
+async def test_calls_at_the_same_time_do_not_mix(upstream: Upstream) -> None:
+    """Each caller gets the vectors that it would get alone."""
+    batches = [batch([*SHORT[:2], token], SHORT) for token in range(2000, 2020)]
+    answers = await asyncio.gather(*(upstream.embed(one, 20) for one in batches))
+    for one, answer in zip(batches, answers, strict=True):
+        np.testing.assert_allclose(answer, await upstream.embed(one, 10), atol=1e-5)
+
+
+async def test_it_says_that_it_is_ready(upstream: Upstream) -> None:
+    """A target that serves is ready."""
+    assert await upstream.ready() is True
+
+
+async def test_the_timeout_is_kept(upstream: Upstream) -> None:
+    """An answer that does not come in time is the deadline's error, not a hang."""
+    with pytest.raises(DeadlineExceededError):
+        await upstream.embed(batch(*[LONG] * 16), 0.001)
+
+
+async def test_a_call_that_is_given_up_leaves_it_usable(upstream: Upstream) -> None:
+    """Cancelling one call disturbs no other."""
+    given_up = asyncio.create_task(upstream.embed(batch(*[LONG] * 16), 10))
+    await asyncio.sleep(0.002)
+    given_up.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    assert (await upstream.embed(batch(SHORT), 10)).shape == (1, 384)
+
+
+async def test_after_closing_it_is_neither_ready_nor_used(upstream: Upstream) -> None:
+    """Whoever comes too late is told so, in the words of the domain."""
+    await upstream.close()
+    assert await upstream.ready() is False
+    with pytest.raises(UpstreamUnavailableError):
+        await upstream.embed(batch(SHORT), 1)
+
+
+async def test_a_target_that_is_not_there_is_unavailable() -> None:
+    """A refused connection is no other error than a server that is starting."""
+    upstream = TritonUpstream("grpc://127.0.0.1:1", MINILM_NAME)
+    assert await upstream.ready() is False
+    with pytest.raises(UpstreamUnavailableError):
+        await upstream.embed(batch(SHORT), 5)
+    await upstream.close()
+
+
+async def test_a_model_that_is_not_there_is_unavailable(triton: SharedTriton) -> None:
+    """Triton's "unknown model" is what a server says that loads, or unloads, it."""
+    upstream = TritonUpstream(f"grpc://127.0.0.1:{triton.process.ports.grpc}", "nobody")
+    assert await upstream.ready() is False
+    with pytest.raises(UpstreamUnavailableError):
+        await upstream.embed(batch(SHORT), 5)
+    await upstream.close()
