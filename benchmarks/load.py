@@ -48,6 +48,7 @@ class _Connection(asyncio.Protocol):
         self._latencies_ms: list[float] = []
         self._head = b""
         self._missing: int | None = None
+        self._is_refused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are none of asyncio's classes, though they do all of it.
@@ -56,22 +57,32 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._missing is None:
-            self._head += data
-            end = self._head.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            if not self._head.startswith(b"HTTP/1.1 200"):
-                self._fail(LoadError(self._head[:2000].decode("latin-1")))
-                return
-            length = self._head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0]
-            self._missing = int(length) + end + 4 - len(self._head)
+            self._begin(data)
         else:
             self._missing -= len(data)
-        if self._missing == 0:
+            if self._is_refused:
+                self._head += data
+        if self._missing is None or self._missing > 0:
+            return
+        if self._is_refused or self._missing < 0:
+            self._fail(LoadError(_readable(self._head)))
+        else:
             self._answered()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(exc or LoadError("the connection was closed"))
+
+    def _begin(self, data: bytes) -> None:
+        self._head += data
+        head, blank, body = self._head.partition(b"\r\n\r\n")
+        if not blank:
+            return
+        self._is_refused = not head.startswith(b"HTTP/1.1 200")
+        _, named, length = head.lower().partition(b"content-length:")
+        if named:
+            self._missing = int(length.partition(b"\r\n")[0]) - len(body)
+        else:
+            self._fail(LoadError(f"an answer without its length: {_readable(self._head)}"))
 
     def _send(self) -> None:
         self._head, self._missing = b"", None
@@ -93,6 +104,10 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
 
+def _readable(answer: bytes) -> str:
+    return answer[:2000].decode("utf-8", "replace")
+
+
 async def http_load(
     port: int, path: bytes, bodies: list[bytes], key: str, concurrency: int, seconds: float
 ) -> Sample:
@@ -109,7 +124,8 @@ async def http_load(
             "127.0.0.1",
             port,
         )
-    parts = await asyncio.wait_for(asyncio.gather(*done), seconds + 30)
+    async with asyncio.timeout(seconds + 30):
+        parts = await asyncio.gather(*done)
     return Sample(time.perf_counter() - begun_s, sorted(itertools.chain(*parts)))
 
 

@@ -5,6 +5,7 @@ import statistics
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -13,6 +14,10 @@ from benchmarks.load import Sample
 
 Cell = tuple[Shape, int]
 _TO_COMPARE = (16, 64)
+_NOTE = (
+    "The target is called over gRPC by a client on its own core, one request a call; "
+    "the router packs requests, and may so pass it. Ratio: router/s to pass-through/s."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +90,27 @@ def bars(results: Results) -> list[Bar]:
 
 
 def print_report(results: Results, console: Console) -> None:
-    """The table, then the bars."""
-    table = Table(title=f"Router on one core, {machine()}")
+    """The table, then the bars; 80 columns are enough, and a file gets plain text."""
+    style = box.SIMPLE_HEAD if console.is_terminal else None
+    console.print(f"Router on one core, {machine()}", soft_wrap=True)
+    table = Table(box=style, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for name in ("shape", "conc."):
         table.add_column(name, no_wrap=True)
     for name in (
-        "router/s", "p50 ms", "p99 ms", "CPU s/1000",
-        "target/s", "p50 ms", "p99 ms", "pass-through/s", "ratio",
+        "router\n/s", "p50\nms", "p99\nms", "CPU s\n/1000",
+        "target\n/s", "p50\nms", "p99\nms", "pass\n/s", "ratio",
     ):  # fmt: skip
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for shape in SHAPES:
         for concurrency in CONCURRENCIES:
             table.add_row(*_row(results, shape, concurrency), end_section=concurrency == 64)
     console.print(table)
+    console.print(f"{_NOTE}\n", soft_wrap=True)
     for bar in bars(results):
-        sign, verdict = ("≥" if bar.at_least else "≤"), ("met" if bar.is_met else "NOT MET")
-        console.print(f"{bar.name}: {bar.measured:,.2f} ({sign} {bar.bar:g}: {verdict})")
+        sign = "at least" if bar.at_least else "at most"
+        verdict = "met" if bar.is_met else "NOT MET"
+        line = f"{bar.name}: {bar.measured:,.2f} ({sign} {bar.bar:,g}: {verdict})"
+        console.print(line, soft_wrap=True)
 
 
 def as_json(results: Results) -> dict[str, object]:
@@ -116,8 +126,16 @@ def as_json(results: Results) -> dict[str, object]:
         for shape in SHAPES
         for concurrency in CONCURRENCIES
     ]
-    verdicts = [{"name": b.name, "measured": b.measured, "bar": b.bar} for b in bars(results)]
-    return {"machine": machine(), "cells": cells, "bars": verdicts}
+    ratios = [
+        {"shape": shape.name, "concurrency": c, "ratio": round(results.ratio((shape, c)), 3)}
+        for shape in SHAPES
+        for c in CONCURRENCIES
+    ]
+    verdicts = [
+        {"name": b.name, "measured": b.measured, "bar": b.bar, "met": b.is_met}
+        for b in bars(results)
+    ]
+    return {"machine": machine(), "cells": cells, "ratios": ratios, "bars": verdicts}
 
 
 def machine() -> str:
@@ -134,11 +152,15 @@ def _row(results: Results, shape: Shape, concurrency: int) -> list[str]:
     bare = results.figures("pass-through", cell)
     return [
         shape.name, str(concurrency),
-        f"{router.rate:,.0f}", f"{router.p50_ms:.2f}", f"{router.p99_ms:.2f}",
+        f"{router.rate:,.0f}", _short(router.p50_ms), _short(router.p99_ms),
         f"{router.cpu_s:.2f}",
-        f"{target.rate:,.0f}", f"{target.p50_ms:.2f}", f"{target.p99_ms:.2f}",
+        f"{target.rate:,.0f}", _short(target.p50_ms), _short(target.p99_ms),
         f"{bare.rate:,.0f}", f"{results.ratio(cell):.2f}",
     ]  # fmt: skip
+
+
+def _short(latency_ms: float) -> str:
+    return f"{latency_ms:.2f}" if latency_ms < 100 else f"{latency_ms:.0f}"
 
 
 def _as_dict(figures: Figures) -> dict[str, float]:

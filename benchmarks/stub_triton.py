@@ -38,17 +38,25 @@ class StubTriton:
             self._answers[asked] = _answer(*asked)
         return self._answers[asked]
 
-    async def ready(self, data: bytes, context: Any) -> bytes:  # noqa: ANN401
-        """Always."""
-        del data, context
-        return bytes(messages.ModelReadyResponse(ready=True).SerializeToString())
+    async def metadata(self, data: bytes, context: Any) -> bytes:  # noqa: ANN401
+        """The tensors of the model asked for, in Triton's shapes: -1 is any length."""
+        del context
+        name = messages.ModelMetadataRequest.FromString(data).name
+        answer = messages.ModelMetadataResponse(name=name, versions=["1"], platform="stub")
+        answer.inputs.add(name="INPUT_IDS", datatype="INT32", shape=(1, -1))
+        answer.inputs.add(name="LENGTHS", datatype="INT32", shape=(1, -1))
+        answer.outputs.add(name="EMBEDDING", datatype="FP32", shape=(1, -1, _dimensions(name)))
+        return bytes(answer.SerializeToString())
 
     def server(self, port: int) -> grpc.aio.Server:
         """A server on 127.0.0.1; bytes in and out, no messages made on the way."""
         server = grpc.aio.server(options=OPTIONS)
         methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             "ModelInfer": grpc.unary_unary_rpc_method_handler(self.infer),
-            "ModelReady": grpc.unary_unary_rpc_method_handler(self.ready),
+            "ModelMetadata": grpc.unary_unary_rpc_method_handler(self.metadata),
+            "ModelReady": _always(messages.ModelReadyResponse(ready=True)),
+            "ServerReady": _always(messages.ServerReadyResponse(ready=True)),
+            "ServerLive": _always(messages.ServerLiveResponse(live=True)),
         }
         handler = grpc.method_handlers_generic_handler(_SERVICE, methods)
         server.add_generic_rpc_handlers((handler,))
@@ -56,8 +64,22 @@ class StubTriton:
         return server
 
 
+def _always(message: Any) -> "grpc.RpcMethodHandler[bytes, bytes]":  # noqa: ANN401 - untyped
+    answer = bytes(message.SerializeToString())
+
+    async def handle(data: bytes, context: Any) -> bytes:  # noqa: ANN401
+        del data, context
+        return answer
+
+    return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def _dimensions(model: str) -> int:
+    return int(model.rpartition("_")[2])
+
+
 def _answer(model: str, count: int) -> bytes:
-    vectors = fixed_vectors(count, int(model.rpartition("_")[2]))
+    vectors = fixed_vectors(count, _dimensions(model))
     answer = messages.ModelInferResponse(model_name=model, model_version="1")
     answer.outputs.add(name="EMBEDDING", datatype="FP32", shape=(1, *vectors.shape))
     answer.raw_output_contents.append(vectors.tobytes())
