@@ -46,9 +46,7 @@ def test_every_error_is_documented_with_its_codes(kind: type[errors.EmbedwayErro
 def test_the_tree_in_the_docstring_is_the_tree_of_the_code() -> None:
     """errors.py draws every class once, and none that is not there."""
     drawn = set(re.findall(r"\b\w+Error\b", errors.__doc__ or ""))
-    assert drawn == {kind.__name__ for kind in subclasses(errors.EmbedwayError)} | {
-        "EmbedwayError"
-    }
+    assert drawn == {kind.__name__ for kind in subclasses(errors.EmbedwayError)} | {"EmbedwayError"}
 
 
 def test_no_two_errors_share_a_code() -> None:

