@@ -1,7 +1,6 @@
 """The engine: token ids in, unit vectors out."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,53 +9,68 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from dense import load_dense
+from encoder import Encoder, Pass
+from encoders import load_encoder
 from faults import EngineError
 from model_card import ModelCard
-from pooling import pool
+from packing import Ids, pack
 from settings import Settings
-from weights import load_transformer
 
-Ids = npt.NDArray[np.int32]
 Vectors = npt.NDArray[np.float32]
 
 
+class Work:
+    """A forward pass that is taken a step at a time and may rest between two."""
+
+    def __init__(self, engine: "Engine", under_way: Pass) -> None:
+        self._engine = engine
+        self._pass = under_way
+
+    def step(self) -> Vectors | None:
+        """Take a step; the last one gives the vectors (n, dimensions) float32."""
+        return self._engine.step(self._pass)
+
+
 class Engine:
-    """One model on one device. Not safe for several threads; an instance has one."""
+    """One model on one device. Not safe for several threads; an instance works on one."""
 
     def __init__(self, card: ModelCard, settings: Settings) -> None:
+        """Load the model. Raises ModelLoadError with one sentence."""
         self.card = card
         self._device = settings.device
-        self._transformer = load_transformer(card, settings)
-        self._modes = card.chain.pooling_modes
+        self.encoder: Encoder = load_encoder(card, settings)
         self._dense = [load_dense(layer, settings.device) for layer in card.chain.dense_layers]
-        self._padding_id = _padding_id(self._transformer.config, card.vocab_size)
 
-    def embed(self, sequences: Sequence[Ids]) -> Vectors:
-        """Embed sequences in one forward pass: n times (tokens,) int32 → (n, dimensions) float32.
+    def begin(self, sequences: Sequence[Ids]) -> Work:
+        """Start on n sequences (tokens,) int32, which run together.
 
         Each sequence is the model's complete input, special tokens included, of 1 … `max_tokens`
-        valid ids. Rows have unit length. Raises EngineError where a vector would not, and whatever
-        torch raises.
+        valid ids. Raises whatever torch raises.
         """
-        ids, lengths = self._pad(sequences)
         with torch.inference_mode():
-            mask = torch.arange(ids.shape[1], device=ids.device) < lengths.unsqueeze(1)
-            hidden = self._transformer(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-            vectors = pool(hidden, lengths, self._modes)
+            return Work(self, self.encoder.begin(pack(sequences, self._device)))
+
+    def step(self, under_way: Pass) -> Vectors | None:
+        """Take a pass one step further; the last step gives its vectors.
+
+        Rows have unit length. Raises EngineError where a vector would not, and whatever torch
+        raises.
+        """
+        with torch.inference_mode():
+            self.encoder.step(under_way)
+            if under_way.steps_done < self.encoder.steps:
+                return None
+            vectors = self.encoder.features(under_way)
             for layer in self._dense:
                 vectors = layer(vectors)
             return _unit_length(vectors)
 
-    def _pad(self, sequences: Sequence[Ids]) -> tuple[Tensor, Tensor]:
-        """Return ids (n, longest) int64, padded on the right, and lengths (n,) int64.
-
-        Causal models need no padding on the left: the last valid token is found by its length.
-        """
-        lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
-        ids = np.full((len(sequences), lengths.max()), self._padding_id, dtype=np.int64)
-        for row, sequence in zip(ids, sequences, strict=True):
-            row[: len(sequence)] = sequence
-        return torch.from_numpy(ids).to(self._device), torch.from_numpy(lengths).to(self._device)
+    def embed(self, sequences: Sequence[Ids]) -> Vectors:
+        """Embed sequences from start to end: n times (tokens,) int32 → (n, dimensions) float32."""
+        work = self.begin(sequences)
+        while (vectors := work.step()) is None:
+            pass
+        return vectors
 
 
 def _unit_length(vectors: Tensor) -> Vectors:
@@ -65,9 +79,3 @@ def _unit_length(vectors: Tensor) -> Vectors:
         raise EngineError("the model gave a vector that is zero or not finite")
     unit: Vectors = normalize(vectors, dim=-1).cpu().numpy()
     return unit
-
-
-def _padding_id(config: Any, vocab_size: int) -> int:  # noqa: ANN401
-    """Return the id to pad with: masked, but RoBERTa also derives positions from it."""
-    stated = getattr(config, "pad_token_id", None)
-    return stated if isinstance(stated, int) and 0 <= stated < vocab_size else 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from batching import cut_by_tokens
+from packing import cut_by_tokens
 from faults import BackendError, EngineError, RequestCancelledError
 
 Ids = npt.NDArray[np.int32]

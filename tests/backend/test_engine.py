@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from batching import cut_by_tokens
+from packing import cut_by_tokens
 from engine import Engine
 from faults import EngineError, ModelLoadError
 from model_card import read_model_card
@@ -124,7 +124,7 @@ def test_bfloat16_stays_close(qwen3_folder: Path) -> None:
 def test_a_vector_that_is_not_finite_is_refused(qwen3_folder: Path) -> None:
     """A vector without a direction is an engine error and never an answer."""
     engine = Engine(read_model_card(qwen3_folder), cpu_settings(qwen3_folder))
-    engine._transformer.norm.weight.fill_(float("nan"))
+    engine.encoder._weights.final_norm.fill_(float("nan"))
     with pytest.raises(EngineError, match="not finite"):
         engine.embed([np.array([1, 2], np.int32)])
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batching import cut_by_tokens
+from packing import cut_by_tokens
 from faults import BadRequestError, EngineError, RequestCancelledError
 from jobs import Job, run_jobs
 from model_card import ModelCard, read_model_card
