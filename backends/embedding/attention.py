@@ -73,9 +73,7 @@ def _varlen(
     kernel, options = _kernel(causal=causal)
     if "enable_gqa" not in options:
         key, value = _spread(key, query.shape[1]), _spread(value, query.shape[1])
-    done: Tensor = kernel(
-        query, key, value, bounds, pack.bounds, longest, pack.longest, **options
-    )
+    done: Tensor = kernel(query, key, value, bounds, pack.bounds, longest, pack.longest, **options)
     return done
 
 

@@ -16,7 +16,11 @@ class PaddedEncoder:
     steps = 1
 
     def __init__(
-        self, transformer: Any, modes: tuple[str, ...], vocab_size: int, max_batch_tokens: int  # noqa: ANN401
+        self,
+        transformer: Any,
+        modes: tuple[str, ...],
+        vocab_size: int,
+        max_batch_tokens: int,
     ) -> None:
         """`max_batch_tokens`: padded tokens that one call of the transformer takes."""
         self._transformer = transformer
@@ -45,7 +49,7 @@ class PaddedEncoder:
         return pool(finished.hidden, finished.pack, self._modes)
 
     def _run(self, sequences: list[Tensor]) -> Tensor:
-        """n times (tokens,) int64 → (n, longest, D), padded on the right.
+        """N times (tokens,) int64 → (n, longest, D), padded on the right.
 
         Causal models need no padding on the left: the last valid token is found by its length.
         """

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _DTYPES = ("auto", "bfloat16", "float32", "fp8")
 # Enough to keep a GPU's matrix products at their peak; more buys latency, not throughput.
 _DEFAULT_MAX_BATCH_TOKENS = 8192
+_CANARY_INTERVAL_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Settings:
     """`model`: a folder or a Hugging Face id. `device`: as torch names it. `dtype`: resolved.
 
     `max_batch_tokens`: the most tokens that one forward pass takes, a lone longer sequence apart.
+    `long_tokens`: a sequence above it is a document that lets others through between its layers.
+    `canary_interval_s`: seconds between two looks at the canaries.
     """
 
     model: str
@@ -28,6 +31,8 @@ class Settings:
     max_batch_tokens: int
     dtype: str
     device: str
+    long_tokens: int
+    canary_interval_s: float
 
     @property
     def torch_dtype(self) -> "torch.dtype":
@@ -50,20 +55,24 @@ def read_settings(config: Mapping[str, Any], kind: str = "CPU", device_id: str =
     if not parameters.get("model"):
         raise ModelLoadError("the parameter 'model' is missing: a folder or a Hugging Face id")
     device = f"cuda:{device_id}" if kind == "GPU" else "cpu"
+    max_batch_tokens = _count(parameters, "max_batch_tokens", _DEFAULT_MAX_BATCH_TOKENS)
     return Settings(
         model=parameters["model"],
         revision=parameters.get("revision") or None,
-        max_batch_tokens=_max_batch_tokens(parameters.get("max_batch_tokens")),
+        max_batch_tokens=max_batch_tokens,
+        long_tokens=_count(parameters, "long_tokens", max(1, max_batch_tokens // 4)),
+        canary_interval_s=_count(parameters, "canary_interval_s", _CANARY_INTERVAL_S),
         dtype=_dtype(parameters.get("dtype") or "auto", device),
         device=device,
     )
 
 
-def _max_batch_tokens(stated: str | None) -> int:
+def _count(parameters: Mapping[str, str], name: str, default: int) -> int:
+    stated = parameters.get(name)
     if not stated:
-        return _DEFAULT_MAX_BATCH_TOKENS
+        return default
     if not stated.isdecimal() or int(stated) < 1:
-        raise ModelLoadError(f"the parameter 'max_batch_tokens' is {stated!r}, not a count")
+        raise ModelLoadError(f"the parameter {name!r} is {stated!r}, not a count")
     return int(stated)
 
 

@@ -51,25 +51,31 @@ def write_tokenizer(folder: Path, template: str | None, max_length: int, side: s
     ).save_pretrained(folder)
 
 
-def write_qwen3(folder: Path, *, is_tied: bool, max_tokens: int = 512) -> None:
-    """A Qwen3-Embedding folder: query projection 48 wide over 32 hidden, 2 heads share a key."""
+def write_qwen3(
+    folder: Path, *, is_tied: bool, max_tokens: int = 512, dtype: str = "float32", **shape: int
+) -> None:
+    """A Qwen3-Embedding folder: query projection 48 wide over 32 hidden, 2 heads share a key.
+
+    `shape` changes fields of its configuration.
+    """
     torch.manual_seed(7)
     base = folder.with_name(folder.name + "-base")
-    config = Qwen3Config(
-        vocab_size=260,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=12,
-        max_position_embeddings=max_tokens,
-        tie_word_embeddings=is_tied,
-        initializer_range=0.4,
-    )
-    Qwen3Model(config).save_pretrained(base)
+    fields: dict[str, Any] = {
+        "vocab_size": 260,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 12,
+        "max_position_embeddings": max_tokens,
+        "tie_word_embeddings": is_tied,
+        "initializer_range": 0.4,
+    }
+    config = Qwen3Config(**{**fields, **shape})
+    Qwen3Model(config).to(getattr(torch, dtype)).save_pretrained(base)
     write_tokenizer(base, f"$A {TERMINAL}", 131072, "left")
-    modules = [Transformer(str(base)), Pooling(32, "lasttoken"), Normalize()]
+    modules = [Transformer(str(base)), Pooling(config.hidden_size, "lasttoken"), Normalize()]
     SentenceTransformer(modules=modules, prompts=QWEN3_PROMPTS, device="cpu").save(str(folder))
 
 

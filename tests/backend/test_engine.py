@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from packing import cut_by_tokens
 from engine import Engine
 from faults import EngineError, ModelLoadError
 from model_card import read_model_card
+from packing import cut_by_tokens
 from settings import Settings, read_settings
 from tests.backend.conftest import cosines
 from tests.backend.folders import edit_json, write_bert, write_qwen3
@@ -46,7 +46,7 @@ FOLDERS: dict[str, Callable[[Path], None]] = {
 
 
 def cpu_settings(folder: Path, dtype: str = "float32") -> Settings:
-    return Settings(str(folder), None, 512, dtype, "cpu")
+    return Settings(str(folder), None, 512, dtype, "cpu", 128, 60)
 
 
 def some_texts(seed: int, longest: int) -> list[str]:
