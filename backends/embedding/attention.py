@@ -26,7 +26,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, pack: Pack, *, causal: boo
     attended = torch.empty_like(query)
     for row, count, length in pack.runs:
         end = row + count * length
-        parts = [part[row:end].unflatten(0, (count, length)) for part in (query, key, value)]
+        parts = (_rows(part, row, count, length) for part in (query, key, value))
         done = _scaled(*parts, causal=causal and length > 1)
         attended[row:end] = done.flatten(0, 1)
     return attended
@@ -40,18 +40,22 @@ def attend_once(query: Tensor, key: Tensor, value: Tensor, pack: Pack) -> Tensor
     key, value = _spread(key, query.shape[1]), _spread(value, query.shape[1])
     attended, place = torch.empty_like(query), 0
     for row, count, length in pack.runs:
-        end = row + count * length
-        keys, values = (part[row:end].unflatten(0, (count, length)) for part in (key, value))
+        keys, values = (_rows(part, row, count, length) for part in (key, value))
         asked = query[place : place + count].unsqueeze(1)
         attended[place : place + count] = _scaled(asked, keys, values, causal=False).squeeze(1)
         place += count
     return attended
 
 
+def _rows(packed: Tensor, row: int, count: int, length: int) -> Tensor:
+    """Cut a run of sequences of one length out of a pack: (T, H, D) → (count, length, H, D)."""
+    return packed[row : row + count * length].view(count, length, *packed.shape[1:])
+
+
 def _scaled(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tensor:
     """(m, L, H, D) x 3 → (m, L, H, D)."""
-    heads_first = (part.transpose(1, 2) for part in (query, key, value))
-    done = functional.scaled_dot_product_attention(*heads_first, is_causal=causal)
+    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+    done = functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
     return done.transpose(1, 2)
 
 

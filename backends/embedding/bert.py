@@ -73,7 +73,7 @@ class BertEncoder:
         return self._norm(mixed, layer.attention_norm)
 
     def _heads(self, flat: Tensor) -> Tensor:
-        return flat.unflatten(-1, (self._shape.heads, -1))
+        return flat.view(len(flat), self._shape.heads, -1)
 
     def _norm(self, hidden: Tensor, norm: Norm) -> Tensor:
         return functional.layer_norm(

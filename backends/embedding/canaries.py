@@ -44,14 +44,19 @@ class Canaries:
         min_cosine: float,
         every_s: float,
         clock: Callable[[], float],
+        log: Callable[[str], None],
     ) -> None:
-        """`min_cosine`: how near the number format has to come to float32; `clock` in seconds."""
+        """`min_cosine`: how near the number format has to come to float32; `clock` in seconds.
+
+        `log` is told of every change.
+        """
         self._embed = embed
         self._probes = probes
         self._golden = golden
         self._min_cosine = min_cosine
         self._every_s = every_s
         self._clock = clock
+        self._log = log
         self._at_start: Vectors | None = None
         self._turn = 0
         self._next_s = clock()
@@ -68,13 +73,18 @@ class Canaries:
 
     def ask(self) -> None:
         """Ask them now, and say in `fault` what is wrong."""
-        try:
-            self.fault = self._complaint()
-        except BackendError as error:
-            self.fault = str(error)
-        except Exception as error:  # noqa: BLE001 - whatever torch raises, the model is not ready
-            self.fault = f"a canary failed: {type(error).__name__}"
+        before, self.fault = self.fault, self._found()
+        if self.fault != before:
+            self._log(f"canaries: {self.fault or 'right, the model is ready'}")
         self._next_s = self._clock() + self._every_s
+
+    def _found(self) -> str | None:
+        try:
+            return self._complaint()
+        except BackendError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - whatever torch raises, the model is not ready
+            return f"a canary failed: {type(error).__name__}"
 
     def _complaint(self) -> str | None:
         together = self._embed(self._probes)

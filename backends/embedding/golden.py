@@ -69,7 +69,8 @@ def read_golden(folder: Path) -> Golden | None:
             vectors = np.frombuffer(raw, dtype="<f4").reshape(len(texts), -1)
         if "scores" in content:
             scores = np.array(content["scores"], dtype=np.float32)
-            scores = scores.reshape(len(scores), len(texts) - len(scores))
+            if scores.ndim != 2 or sum(scores.shape) != len(texts):
+                raise ValueError("scores are queries by documents")
         tolerance = float(content.get("score_tolerance", 3e-3))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelLoadError(f"{path} is not a file of golden vectors") from error

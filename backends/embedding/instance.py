@@ -48,6 +48,7 @@ class Instance:
             _MIN_COSINE[dtype],
             settings.canary_interval_s,
             time.perf_counter,
+            log,
         )
         self._canaries.ask()
         if self._canaries.fault is not None:

@@ -17,7 +17,7 @@ class PaddedEncoder:
 
     def __init__(
         self,
-        transformer: Any,
+        transformer: Any,  # noqa: ANN401
         modes: tuple[str, ...],
         vocab_size: int,
         max_batch_tokens: int,
@@ -35,7 +35,7 @@ class PaddedEncoder:
     def step(self, under_way: Pass) -> None:
         """Run the transformer on length-sorted parts of the pack."""
         pack = under_way.pack
-        sequences = pack.ids.split(pack.lengths)
+        sequences = torch.split(pack.ids, list(pack.lengths))
         rows: list[Tensor] = [pack.ids] * len(sequences)
         for places in cut_by_tokens(pack.lengths, self._max_batch_tokens):
             hidden = self._run([sequences[place] for place in places])

@@ -82,8 +82,8 @@ class Qwen3Encoder:
         """(T, hidden) → (T, hidden), the residual added."""
         shape, (cos, sin) = self._shape, under_way.context
         projected = layer.qkv(self._norm(under_way.hidden, layer.input_norm))
-        widths = (shape.query_width, shape.shared_width, shape.shared_width)
-        query, key, value = (self._heads(part) for part in projected.split(widths, dim=-1))
+        widths = [shape.query_width, shape.shared_width, shape.shared_width]
+        query, key, value = (self._heads(part) for part in torch.split(projected, widths, dim=-1))
         query = self._turn(query, layer.query_norm, cos, sin)
         key = self._turn(key, layer.key_norm, cos, sin)
         attended = attend(query, key, value, under_way.pack, causal=True)
@@ -104,14 +104,14 @@ class Qwen3Encoder:
 
     def _mlp(self, layer: Qwen3Layer, hidden: Tensor) -> Tensor:
         """(T, hidden) → (T, hidden), the residual added, a chunk of rows at a time."""
-        for rows in hidden.split(self._chunk_tokens):
+        for rows in torch.split(hidden, self._chunk_tokens):
             wide = layer.gate_up(self._norm(rows, layer.mlp_norm))
             # Rows are a view, and nobody else holds what they show.
             rows += layer.down(self._element_wise.gate(wide))  # noqa: PLW2901
         return hidden
 
     def _heads(self, flat: Tensor) -> Tensor:
-        return flat.unflatten(-1, (-1, self._shape.head_dim))
+        return flat.view(len(flat), -1, self._shape.head_dim)
 
     def _turn(self, heads: Tensor, weight: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         return self._element_wise.turn(heads, weight, cos, sin, self._shape.epsilon)

@@ -7,8 +7,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Qwen3Shape:
-    """Widths and counts of a Qwen3 model. The query projection is heads x head_dim wide, which
-    need not be the hidden size.
+    """Widths and counts of a Qwen3 model.
+
+    The query projection is heads x head_dim wide, which need not be the hidden size.
     """
 
     hidden: int

@@ -32,7 +32,10 @@ class Qwen3Layer:
         """Return the layer with its products in FP8; norms stay as they are."""
         return replace(
             self,
-            **{name: _in_fp8(getattr(self, name)) for name in ("qkv", "output", "gate_up", "down")},
+            qkv=_in_fp8(self.qkv),
+            output=_in_fp8(self.output),
+            gate_up=_in_fp8(self.gate_up),
+            down=_in_fp8(self.down),
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -28,13 +28,13 @@ class SafetensorsFiles:
         self._files: dict[str, Any] = {}
         self._file_of: dict[str, str] = {}
 
-    def __enter__(self) -> "SafetensorsFiles":
+    def __enter__(self) -> Self:
         """Open every shard. Raises ModelLoadError where one is missing or damaged."""
         index = read_object(self._folder / _INDEX).get("weight_map")
         names = sorted(set(index.values())) if index else [_ONE_FILE]
         try:
             for name in names:
-                self._files[name] = safe_open(self._folder / name, framework="pt").__enter__()
+                self._files[name] = _opened(self._folder / name)
                 self._file_of.update(dict.fromkeys(self._files[name].keys(), name))
         except (OSError, SafetensorError) as error:
             self.close()
@@ -79,6 +79,11 @@ class SafetensorsFiles:
                 f"{list(tensor.shape)}, and the configuration says {list(shape)}"
             )
         place.copy_(tensor)
+
+
+def _opened(path: Path) -> Any:  # noqa: ANN401 - the library has no types
+    opened: Any = safe_open(path, framework="pt")
+    return opened.__enter__()
 
 
 class WeightReader:

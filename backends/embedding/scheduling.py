@@ -155,10 +155,9 @@ class Scheduler:
 
 def _record(pieces: list[Piece], vectors: Vectors) -> None:
     """Give each piece its row; a row that is not finite fails its own job alone."""
-    is_sound = np.isfinite(vectors).all(axis=1)
-    for piece, vector, sound in zip(pieces, vectors, is_sound, strict=True):
+    for piece, vector in zip(pieces, vectors, strict=True):
         piece.job.tokens_taken += piece.tokens
-        if sound:
+        if np.isfinite(vector).all():
             piece.job.rows[piece.place] = vector
         else:
             _fail([piece], EngineError("the model gave a vector that is zero or not finite"))

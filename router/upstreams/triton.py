@@ -9,6 +9,7 @@ from tritonclient.grpc import service_pb2 as messages
 
 from router.domain.errors import (
     DeadlineExceededError,
+    EmbedwayError,
     UpstreamContractError,
     UpstreamError,
     UpstreamOverloadedError,
@@ -32,6 +33,9 @@ _CHANNEL_OPTIONS = [
     ("grpc.keepalive_permit_without_calls", 0),
 ]
 _READY_TIMEOUT_S = 5.0
+# What the embedding backend says while it answers its canaries wrongly. Triton's own readiness
+# hears of that from its releases of 2026 on.
+_NOT_READY = "the model is not ready"
 # Triton answers UNAVAILABLE to both a full queue and a wait that was too long in it.
 _FULL_QUEUE = ("Exceeds maximum queue size", "Request timeout expired")
 
@@ -49,6 +53,7 @@ class TritonUpstream:
         else:
             self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
         self._model = model
+        self._says_not_ready = False
         self._infer = self._channel.unary_unary(
             _SERVICE + "ModelInfer",
             request_serializer=messages.ModelInferRequest.SerializeToString,
@@ -68,6 +73,7 @@ class TritonUpstream:
         try:
             response = await self._infer(_request(self._model, batch), timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
+            self._says_not_ready = _NOT_READY in (error.details() or "")
             raise _translated(error) from error
         except grpc.aio.UsageError as error:
             raise UpstreamUnavailableError("the connection to the target is closed") from error
@@ -81,7 +87,17 @@ class TritonUpstream:
             )
         except (grpc.aio.AioRpcError, grpc.aio.UsageError):
             return False
-        return bool(answer.ready)
+        return bool(answer.ready) and (not self._says_not_ready or await self._answers_again())
+
+    async def _answers_again(self) -> bool:
+        """Ask for the vector of one token: only an answer shows that canaries are right again."""
+        one = np.ones(1, np.int32)
+        try:
+            await self.embed(TokenBatch(one, one), _READY_TIMEOUT_S)
+        except EmbedwayError:
+            return False
+        self._says_not_ready = False
+        return True
 
     async def close(self) -> None:
         """Close the channel; calls under way end with UpstreamUnavailableError."""
@@ -119,7 +135,9 @@ def _translated(error: grpc.aio.AioRpcError) -> UpstreamError | DeadlineExceeded
     if any(phrase in details for phrase in _FULL_QUEUE):
         return UpstreamOverloadedError("the target's queue is full: try again soon")
     if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND):
-        return UpstreamUnavailableError("the target is starting or down: try again soon", 2)
+        is_ill = _NOT_READY in details
+        why = "out of service, its canaries are wrong" if is_ill else "starting or down"
+        return UpstreamUnavailableError(f"the target is {why}: try again soon", 2)
     if status is grpc.StatusCode.CANCELLED:
         return UpstreamUnavailableError("the target gave the request up: try again soon")
     if status in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE):

@@ -219,7 +219,7 @@ def test_short_batches_filled_to_a_bucket_keep_their_vectors(qwen3_folder: Path)
 def test_varlen_options_follow_the_signature() -> None:
     """Each release of torch is told causality and shared heads in its own words."""
 
-    def of_2_10(q, k, v, cu_q, cu_k, max_q, max_k, is_causal=False, return_aux=None): ...  # noqa: ANN001, ANN202
+    def of_2_10(q, k, v, cu_q, cu_k, max_q, max_k, is_causal=False): ...  # noqa: ANN001, ANN202
 
     def of_2_12(q, k, v, cu_q, cu_k, max_q, max_k, *, window_size=(-1, -1), enable_gqa=False): ...  # noqa: ANN001, ANN202
 
@@ -259,7 +259,8 @@ first = peak()
 rng = np.random.default_rng(0)
 work = Scheduler(engine.begin, 1024, 256)
 def job():
-    texts = [rng.integers(0, 250, n).astype(np.int32) for n in rng.integers(1, 40, rng.integers(1, 5))]
+    lengths = rng.integers(1, 40, rng.integers(1, 5))
+    texts = [rng.integers(0, 250, n).astype(np.int32) for n in lengths]
     return Job(texts, (1, len(texts)), lambda: False, lambda job: None)
 for _ in range(int(sys.argv[2]) // 20):
     work.add([job() for _ in range(20)])
