@@ -63,17 +63,23 @@ def read_golden(folder: Path) -> Golden | None:
     content = read_object(path)
     try:
         texts = [str(text) for text in content["texts"]]
-        vectors = scores = None
-        if "vectors" in content:
-            raw = base64.b64decode(content["vectors"], validate=True)
-            vectors = np.frombuffer(raw, dtype="<f4").reshape(len(texts), -1)
-        if "scores" in content:
-            scores = np.array(content["scores"], dtype=np.float32)
-            if scores.ndim != 2 or sum(scores.shape) != len(texts):
-                raise ValueError("scores are queries by documents")
+        vectors = _vectors(content["vectors"], len(texts)) if "vectors" in content else None
+        scores = _scores(content["scores"], len(texts)) if "scores" in content else None
         tolerance = float(content.get("score_tolerance", 3e-3))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelLoadError(f"{path} is not a file of golden vectors") from error
     if vectors is None and scores is None:
         raise ModelLoadError(f"{path} holds neither vectors nor scores")
     return Golden(texts, vectors, scores, tolerance)
+
+
+def _vectors(encoded: str, count: int) -> npt.NDArray[np.float32]:
+    raw = base64.b64decode(encoded, validate=True)
+    return np.frombuffer(raw, dtype="<f4").reshape(count, -1)
+
+
+def _scores(rows: list[list[float]], count: int) -> npt.NDArray[np.float32]:
+    scores = np.array(rows, dtype=np.float32)
+    if scores.ndim != 2 or sum(scores.shape) != count:
+        raise ValueError("scores are queries by documents")
+    return scores

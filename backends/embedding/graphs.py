@@ -81,7 +81,7 @@ class Recordings:
         self._of = {bucket: Recording(encoder, bucket, device) for bucket in reversed(BUCKETS)}
 
     def features(self, sequences: Sequence[Ids]) -> Tensor | None:
-        """Replay the smallest bucket that takes the sequences: (n, D) float32, None if none does."""
+        """Replay the smallest bucket that takes the sequences, if any: (n, D) float32."""
         bucket = bucket_for([len(ids) for ids in sequences])
         return None if bucket is None else self._of[bucket].run(sequences, bucket)
 

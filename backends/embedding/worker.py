@@ -1,8 +1,8 @@
 """The threads of one instance: one computes, one sends answers, and Triton's own hands work in.
 
-Triton's thread is held while a whole micro-batch waits already. The queue then stays in Triton,
-where its batcher joins requests and its metrics see them; and as documents do not count, short
-queries reach the scheduler while a document runs.
+Triton's thread is held while a whole micro-batch waits already, until the next one leaves. The
+queue then stays in Triton, where its batcher joins requests and its metrics see them; yet neither a
+document nor a request of thousands of texts keeps the queries behind it from the scheduler.
 """
 
 import queue
@@ -37,6 +37,7 @@ class Worker:
         self._changed = threading.Condition()
         self._arrived: list[Job] = []
         self._arrived_tokens = 0
+        self._batches_left = 0
         self._is_closing = False
         self._ended: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads = [
@@ -50,12 +51,13 @@ class Worker:
             thread.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Hand jobs in; returns once less than a micro-batch of short sequences waits."""
+        """Hand jobs in; returns once less than a micro-batch waits, or the next one has left."""
         with self._changed:
             self._arrived.extend(jobs)
             self._arrived_tokens += self._scheduler.short_tokens_of(jobs)
             self._changed.notify_all()
-            self._changed.wait_for(self._has_room)
+            before = self._batches_left
+            self._changed.wait_for(lambda: self._has_room() or self._batches_left > before)
 
     def close(self) -> None:
         """Finish everything that was handed in, then end."""
@@ -79,6 +81,7 @@ class Worker:
 
     def _tell_of_room(self) -> None:
         with self._changed:
+            self._batches_left += 1
             self._changed.notify_all()
 
     def _take_arrived(self) -> bool:

@@ -77,6 +77,28 @@ def test_documents_do_not_hold_the_caller() -> None:
     worker.close()
 
 
+def test_a_large_request_does_not_hold_the_caller_to_its_end() -> None:
+    """Behind a request of many micro-batches the next caller is let in after one of them."""
+    gate = threading.Semaphore(1)
+    engine = FakeEngine()
+    begin = engine.begin
+    engine.begin = lambda sequences: gate.acquire(timeout=10) and begin(sequences)  # type: ignore[method-assign]
+    worker, delivered = Worker(scheduler(engine), 8, FakeWatch()), []
+    large, small = a_job(*[4] * 100), a_job(2)
+    for job in (large, small):
+        job.deliver = delivered.append
+    worker.start()
+    worker.submit([large])  # its first micro-batch runs, and the second stands at the gate
+    caller = threading.Thread(target=worker.submit, args=([small],))
+    caller.start()
+    gate.release(3)
+    caller.join(5)
+    assert not caller.is_alive()
+    gate.release(200)
+    worker.close()
+    assert delivered == [small, large]
+
+
 def test_the_watch_is_kept_without_traffic() -> None:
     """Canaries are looked at even when nobody asks for anything."""
     watch = FakeWatch()
