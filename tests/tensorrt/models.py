@@ -33,6 +33,9 @@ SHAPES = {
     "sharded": Shape(40, 8, 2, 10, is_sharded=True),
 }
 
+# As wide as the demo model, so that upstreams of both keep one contract.
+LIKE_MINILM = Shape(384, 6, 2, 32)
+
 
 def write_model(folder: Path, shape: Shape, vocabulary: int = VOCABULARY) -> Qwen3Model:
     """Write config.json and safetensors; returns the model itself, in float32."""
