@@ -49,10 +49,12 @@ async def padded_triton(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[padded_tritons.PaddedTriton]:
     """A real Triton with a model that takes padded batches of two profiles."""
+    from tests.backend.folders import TERMINAL, write_tokenizer
     from tests.tensorrt.models import LIKE_MINILM, write_model
 
     folder = tmp_path_factory.mktemp("padded") / "Qwen3-Embedding-wide"
     write_model(folder, LIKE_MINILM, vocabulary=8000)
+    write_tokenizer(folder, f"$A {TERMINAL}", padded_tritons.PROFILES[-1].tokens, "left")
     async with padded_tritons.running_padded_triton(folder, LIKE_MINILM.hidden) as running:
         yield running
 

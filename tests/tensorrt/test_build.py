@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -179,3 +181,11 @@ def test_a_folder_that_is_no_model_gets_no_engine(
     assert run(exported, tmp_path / "typo", trtexec) == 1
     assert "holds no config.pbtxt" in capsys.readouterr().err
     assert not (tmp_path / "typo").exists()
+
+
+def test_building_needs_no_packages() -> None:
+    """The container with the GPU has Python alone: -S leaves this environment's packages out."""
+    command = [sys.executable, "-S", "-E", build.__file__, "--help"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert "--profile ROWSxTOKENS" in finished.stdout

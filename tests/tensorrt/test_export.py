@@ -23,6 +23,13 @@ from tests.tensorrt.models import (
     write_model,
 )
 
+# Those that the parser of TensorRT 10.1 documents for bfloat16, float32 and INT32.
+READ_BY_TENSORRT = {
+    "Add", "Cast", "Concat", "Div", "Expand", "Gather", "GatherND", "Identity", "LessOrEqual",
+    "MatMul", "Mul", "Neg", "ReduceMean", "ReduceSum", "Reshape", "Shape", "Sigmoid", "Slice",
+    "Softmax", "Split", "Sqrt", "Sub", "Transpose", "Unsqueeze", "Where",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Exported:
@@ -102,6 +109,18 @@ def test_the_graph_is_small_and_its_weights_stand_beside_it(exported: Exported) 
     ]
     assert inside == []
     assert not any(entry.name.endswith("lm_head.weight") for entry in model.graph.initializer)
+
+
+def test_tensorrt_reads_every_operator(exported: Exported) -> None:
+    """Only operators that its parser documents, and axes where it wants them: as constants."""
+    graph = onnx.load(exported.graph / GRAPH, load_external_data=False).graph
+    assert {node.op_type for node in graph.node} <= READ_BY_TENSORRT
+    constants = {initializer.name for initializer in graph.initializer}
+    for node in graph.node:
+        if node.op_type in {"ReduceMean", "ReduceSum", "Split", "Unsqueeze"}:
+            assert node.input[1] in constants
+        if node.op_type == "Slice":
+            assert node.input[3] in constants
 
 
 def test_the_record_says_what_it_was_made_from(exported: Exported) -> None:
