@@ -19,7 +19,9 @@ from router.text.tokenizer import HuggingFaceTokenizer
 from router.upstreams.fake import FakeUpstream
 from router.upstreams.health import HealthWatch
 from router.upstreams.packing import PackingUpstream
+from router.upstreams.padding import Profile
 from router.upstreams.triton import TritonUpstream
+from router.upstreams.triton_padded import TritonPaddedUpstream
 
 
 class App:
@@ -105,5 +107,12 @@ def _tokenizer(space: SpaceSettings) -> HuggingFaceTokenizer:
 def _upstream(target: TargetSettings, space: SpaceSettings) -> Upstream:
     if target.upstream == "fake":
         return FakeUpstream(space.dimensions)
-    upstream = TritonUpstream(target.url or "", target.model or "")
-    return PackingUpstream(upstream, target.max_call_tokens)
+    return PackingUpstream(_triton(target), target.max_call_tokens)
+
+
+def _triton(target: TargetSettings) -> Upstream:
+    url, model = target.url or "", target.model or ""
+    if target.padded_profiles is None:
+        return TritonUpstream(url, model)
+    profiles = [Profile(rows, tokens) for rows, tokens in target.padded_profiles]
+    return TritonPaddedUpstream(url, model, profiles)

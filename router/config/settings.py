@@ -3,12 +3,14 @@
 Unknown keys are refused. Secrets are named (an environment variable, a file), never written.
 """
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+Positive = Annotated[int, Field(ge=1)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -95,6 +97,9 @@ class TargetSettings(Section):
     """Tokens under way at once; beyond it a request is answered 429."""
     max_call_tokens: int = Field(8192, ge=0)
     """Small requests that arrive together share a call of up to this many tokens; 0: never."""
+    padded_profiles: list[tuple[Positive, Positive]] | None = None
+    """Shapes of padded batches that a TensorRT engine takes, as [sequences, tokens], short to long;
+    null where the target takes packed sequences."""
 
     @model_validator(mode="after")
     def _reachable(self) -> "TargetSettings":
@@ -103,6 +108,20 @@ class TargetSettings(Section):
                 raise ValueError("a triton target needs a model")
             if not (self.url or "").startswith(("grpc://", "grpcs://")):
                 raise ValueError("a triton target needs a url: grpc://host:port or grpcs://…")
+        return self
+
+    @model_validator(mode="after")
+    def _ladder(self) -> "TargetSettings":
+        profiles = self.padded_profiles
+        if profiles is None:
+            return self
+        if self.upstream != "triton" or not profiles:
+            raise ValueError("padded_profiles: give one or more, and to a triton target only")
+        for shorter, longer in itertools.pairwise(profiles):
+            if longer[1] <= shorter[1] or longer[0] > shorter[0]:
+                raise ValueError(
+                    "padded_profiles: each must take longer and not more sequences than the last"
+                )
         return self
 
 
@@ -158,9 +177,20 @@ class Settings(Section):
         for name, target in self.targets.items():
             if target.space not in self.spaces:
                 raise ValueError(f"targets.{name}.space: there is no space {target.space!r}")
+            self._check_length(name, target)
         for name, route in self.routes.items():
             self._check_route(name, route)
         return self
+
+    def _check_length(self, name: str, target: TargetSettings) -> None:
+        """What a space promises, each of its targets has to take."""
+        promised = self.spaces[target.space].max_tokens
+        longest = target.padded_profiles[-1][1] if target.padded_profiles else promised
+        if longest < promised:
+            raise ValueError(
+                f"targets.{name}.padded_profiles: the longest takes {longest} tokens, "
+                f"spaces.{target.space}.max_tokens promises {promised}"
+            )
 
     def _check_route(self, name: str, route: RouteSettings) -> None:
         for target in route.targets:

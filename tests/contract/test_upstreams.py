@@ -12,6 +12,8 @@ from router.domain.types import TokenBatch
 from router.upstreams.fake import FakeUpstream
 from router.upstreams.packing import PackingUpstream
 from router.upstreams.triton import TritonUpstream
+from router.upstreams.triton_padded import TritonPaddedUpstream
+from tests.support.padded_triton import PADDED_NAME, PROFILES, PaddedTriton
 from tests.support.triton import MINILM_NAME, SharedTriton
 
 SHORT = [101, 7592, 102]
@@ -25,14 +27,19 @@ def batch(*sequences: list[int]) -> TokenBatch:
     )
 
 
-@pytest.fixture(params=["fake", "fake, packed", "triton", "triton, packed"])
-async def upstream(request: pytest.FixtureRequest, triton: SharedTriton) -> AsyncIterator[Upstream]:
+@pytest.fixture(
+    params=["fake", "fake, packed", "triton", "triton, packed", "padded", "padded, packed"]
+)
+async def upstream(
+    request: pytest.FixtureRequest, triton: SharedTriton, padded_triton: PaddedTriton
+) -> AsyncIterator[Upstream]:
     """Each kind, ready."""
     makers: dict[str, Callable[[], Upstream]] = {
         "fake": lambda: FakeUpstream(384, delay_s=0.005),
         "triton": lambda: TritonUpstream(
             f"grpc://127.0.0.1:{triton.process.ports.grpc}", MINILM_NAME
         ),
+        "padded": lambda: TritonPaddedUpstream(padded_triton.url, PADDED_NAME, PROFILES),
     }
     kind, _, packed = request.param.partition(", ")
     made = makers[kind]()
