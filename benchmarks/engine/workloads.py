@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_WORDS = (
+_TEXT = (
     "harbour quiet first boats home delivery address order shipped light water sugar revenue "
     "growth subscription medicine grapefruit juice committee vote members search input sorted "
     "snow mountain pass winter the of and to in is that it was for on are as with his they at"
-).split()
+)
 # The batcher of a server in front of both contenders closes a batch at this many tokens.
 BATCH_TOKENS = 2048
 
@@ -27,7 +27,7 @@ def workloads(max_tokens: int, tokens_per_word: float, scale: float) -> list[Wor
 
     def text(tokens: int) -> str:
         words = max(1, round((tokens - 2) / tokens_per_word))
-        return " ".join(dice.choice(_WORDS, words))
+        return " ".join(dice.choice(_TEXT.split(), words))
 
     def mixed(count: int) -> list[str]:
         lengths = np.exp(dice.normal(np.log(120), 1.0, count))
@@ -47,13 +47,11 @@ def workloads(max_tokens: int, tokens_per_word: float, scale: float) -> list[Wor
             tokens += cost
         return batches
 
-    made = [
+    long = [length for length in (2048, 8192) if length <= max_tokens]
+    return [
         Workload("short, stream", stream([text(16) for _ in range(int(192 * scale))])),
         Workload("mixed, stream", stream(mixed(int(32 * scale)))),
         Workload("mixed, list", [mixed(int(64 * scale))]),
         Workload("short, list", [[text(16) for _ in range(int(192 * scale))]]),
+        *(Workload(f"{length} tokens", [[text(length)]]) for length in long),
     ]
-    for length in (2048, 8192):
-        if length <= max_tokens:
-            made.append(Workload(f"{length} tokens", [[text(length)]]))
-    return made
