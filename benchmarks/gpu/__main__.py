@@ -44,6 +44,8 @@ class Row:
 def main() -> int:
     """Measure, print, and write the table where asked."""
     options = _options()
+    # Looked for first: minutes of a GPU are not spent on a table without a place.
+    place = _place(options.write) if options.write else None
     device = Device("cuda:0" if torch.cuda.is_available() and not options.cpu else "cpu")
     shape = SHAPES[options.size]
     scale = 1 if device.name != "cpu" else 16
@@ -53,8 +55,9 @@ def main() -> int:
         + [f"| {row.what} | {row.figure} | {row.bar} |" for row in rows]
     )
     print(table)
-    if options.write:
-        _write(options.write, table)
+    if place is not None:
+        head, tail = place
+        options.write.write_text(f"{head}{_BEGIN}\n{table}\n{_END}{tail}", encoding="utf-8")
     return 0
 
 
@@ -157,13 +160,13 @@ def _in_fp8(
     yield Row(f"{name}, FP8", row.figure, "120,000 tokens/s (H200)")
 
 
-def _write(page: Path, table: str) -> None:
-    text = page.read_text(encoding="utf-8")
-    head, found, rest = text.partition(_BEGIN)
+def _place(page: Path) -> tuple[str, str]:
+    """What stands before and after the marked place."""
+    head, found, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
     _, closed, tail = rest.partition(_END)
     if not (found and closed):
         raise SystemExit(f"bench-gpu: {page} has no place for the table ({_BEGIN} … {_END})")
-    page.write_text(f"{head}{_BEGIN}\n{table}\n{_END}{tail}", encoding="utf-8")
+    return head, tail
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The script for a GPU, tried at a tiny size where there is none: a defect in it costs dear there."""
+"""The script for a GPU, tried at a tiny size where there is none."""
 
 import sys
 from pathlib import Path
