@@ -15,7 +15,8 @@ class Space:
 
     `matryoshka` is the inclusive range of dimensions that a slice may have, or None where the
     model was not trained for it. `prompts` maps an input type to a template with `{text}` and,
-    where the model follows instructions, `{instruction}`.
+    where the model follows instructions, `{instruction}`; `provider_input_types` maps it to the
+    word of a provider that prompts by itself.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Space:
     lowercase: bool = False
     prompts: dict[str, str] = field(default_factory=dict)
     default_instruction: str | None = None
+    provider_input_types: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,17 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class TokenBatch:
-    """Sequences of token ids, packed end to end: `ids` (total,) int32, `lengths` (n,) int32."""
+    """Sequences of token ids, packed end to end: `ids` (total,) int32, `lengths` (n,) int32.
+
+    `texts` are the same sequences as text, prompt included, for targets that take no ids; None
+    where no text gives exactly these ids. `input_type` is the word of a provider that puts the
+    prompt around the text itself; vectors of different types differ though the ids do not.
+    """
 
     ids: Int32Array
     lengths: Int32Array
+    texts: tuple[str, ...] | None = field(default=None, repr=False)
+    input_type: str | None = None
 
     @property
     def total(self) -> int:
