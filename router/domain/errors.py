@@ -18,6 +18,7 @@ EmbedwayError
     ├── UpstreamOverloadedError   it has no room now
     ├── UpstreamRejectedError     it refused what the router had checked; another try is no help
     └── UpstreamContractError     it answered, but not with the vectors that were asked for
+        └── UpstreamSpaceError    its vectors are not of the space that it is said to serve
 
 Messages may be shown to callers, so they never hold input text, keys or addresses.
 """
@@ -138,13 +139,26 @@ class UpstreamOverloadedError(UpstreamError):
 
 
 class UpstreamRejectedError(UpstreamError):
-    """The target refused the request as malformed, though the router had checked it."""
+    """The target refused the request as malformed, though the router had checked it.
+
+    `position` is the input that it refuses, where that was found out.
+    """
 
     code = "upstream_rejected"
     retryable = False
+
+    def __init__(self, message: str, position: int | None = None) -> None:
+        super().__init__(message)
+        self.position = position
 
 
 class UpstreamContractError(UpstreamError):
     """The target's answer breaks "N in, N out, finite, unit length, right dimension"."""
 
     code = "upstream_contract"
+
+
+class UpstreamSpaceError(UpstreamContractError):
+    """The target's vector of a known text is not the one of its space: another model answers."""
+
+    code = "upstream_space"
