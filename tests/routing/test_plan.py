@@ -233,7 +233,8 @@ def test_every_strategy_names_each_usable_target_once(
         ("The harbour was quiet", "latin"), ("Größe Žižek", "latin"), ("Добрый день", "cyrillic"),
         ("今日は良い天気です", "kana"), ("今天天气很好", "han"), ("안녕하세요", "hangul"),
         ("مرحبا بالعالم", "arabic"), ("שלום", "hebrew"), ("नमस्ते", "devanagari"),
-        ("สวัสดี", "thai"), ("\u03b3\u03b5\u03b9\u03ac", "greek"), ("123 !?", None), ("", None), ("😀", None),
+        ("สวัสดี", "thai"), ("\u03b3\u03b5\u03b9\u03ac", "greek"),
+        ("123 !?", None), ("", None), ("😀", None),
     ],
 )  # fmt: skip
 def test_scripts(text: str, script: str | None) -> None:
