@@ -12,6 +12,7 @@ from router.dispatch.sharing import Done, Shared, Sharing
 from router.domain.errors import (
     DeadlineExceededError,
     EmbedwayError,
+    UpstreamContractError,
     UpstreamRejectedError,
     UpstreamUnavailableError,
 )
@@ -163,6 +164,17 @@ async def test_what_was_done_before_a_failure_is_remembered() -> None:
     target.asked.clear()
     await place.embed("s", batch(2, 3, 4, 5), target.compute)
     assert target.asked == []
+
+
+async def test_an_answer_with_a_hole_is_an_error() -> None:
+    """Not an endless wait, for nobody who waits for it."""
+
+    async def compute(part: TokenBatch, done: Done) -> None:
+        done(0, await FakeUpstream(DIMENSIONS).embed(batch(1), 1), "t")
+        del part
+
+    with pytest.raises(UpstreamContractError, match="missing"):
+        await sharing().embed("s", batch(1, 2), compute)
 
 
 @given(
