@@ -164,6 +164,8 @@ def _config(port: int, triton: int, tokenizer: Path) -> dict[str, object]:
             for width in widths
         },
         "routes": {f"bench-{width}": {"targets": [f"stub-{width}"]} for width in widths},
+        # Every request is computed: what is measured is the router, not its memory.
+        "cache": {"max_bytes": 0, "share_in_flight": False},
         "tenants": {"bench": {"keys": [{"name": "bench", "sha256": fingerprint(KEY)}]}},
     }
 

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from benchmarks.chaos.manners import MANNERS, complaint, refusal
 from router.domain.types import Float32Array
+from router.text.golden import CANARY
 
 API_KEY = "provider-key-0123456789"
 _SHUTDOWN_S = 0.2
@@ -38,6 +39,7 @@ class LocalProvider:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.calls = 0
+        self.served = 0
         self._port = 0
         self._runner: web.AppRunner | None = None
 
@@ -108,6 +110,8 @@ class LocalProvider:
         if self.fault is not None:
             return await self.fault(self, request, body)
         await asyncio.sleep(self.delay_s)
+        # Requests carry a canary at the end; what the prober sends does not.
+        self.served += (body.get("texts") or body["input"])[-1] == CANARY
         return reply(self.document(body), 200, self.manners.limit_headers)
 
 

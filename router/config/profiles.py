@@ -5,18 +5,17 @@ from importlib import resources
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
+from router.config.section import Section
 from router.domain.errors import ConfigurationError
 
 DottedPath = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z_]+)*$")]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
 
 
-class RateLimitHeaders(BaseModel):
+class RateLimitHeaders(Section):
     """Names of the headers in which a provider says what is left of its limits."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     remaining_requests: HeaderName | None = None
     """Header with the requests that are left in the window."""
@@ -28,10 +27,8 @@ class RateLimitHeaders(BaseModel):
     """Header with the time until that window ends."""
 
 
-class ProfileSettings(BaseModel):
+class ProfileSettings(Section):
     """What a provider takes, what it must never be sent, and where its answers keep what."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     extends: str | None = None
     """Profile whose settings hold where this one is silent."""

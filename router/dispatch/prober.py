@@ -107,7 +107,7 @@ class Prober:
             answers = []
             for part in split(batch, limits.max_inputs, limits.max_call_tokens):
                 vectors = await self._upstreams[name].embed(part.batch, _CALL_TIMEOUT_S)
-                answers.append((part, vectors))
+                answers.append((part.start, vectors))
             rows.append(joined(answers, batch.count))
         if len({vectors.shape[1] for vectors in rows}) > 1:
             raise UpstreamContractError("the target answered vectors of different dimensions")

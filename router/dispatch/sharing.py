@@ -16,6 +16,7 @@ from router.domain.errors import (
     EmbedwayError,
     OverloadedError,
     UpstreamContractError,
+    UpstreamError,
     UpstreamRejectedError,
 )
 from router.domain.types import Float32Array, TokenBatch
@@ -124,8 +125,8 @@ class Sharing:
                 raise UpstreamContractError("a part of the answer is missing")
         except EmbedwayError as error:
             outcome = None if isinstance(error, _PERSONAL) else error
-            if isinstance(error, UpstreamRejectedError) and error.position is not None:
-                error.position = places[error.position]
+            if isinstance(error, UpstreamError) and error.position is not None:
+                error.position, outcome = places[error.position], None
             raise
         finally:
             for key, flight in flights.items():

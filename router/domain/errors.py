@@ -116,14 +116,22 @@ class OverloadedError(EmbedwayError):
 
 
 class UpstreamError(EmbedwayError):
-    """A target failed; `retry_after_s` (seconds) is when to ask again."""
+    """A target failed; `retry_after_s` (seconds) is when to ask again.
+
+    `position` is the one input that it fails on, where that was found out.
+    """
 
     code = "upstream_error"
     retryable = True
 
-    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+    def __init__(self, message: str, retry_after_s: int = 1, position: int | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.position = position
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if self.position is None else f"{message} (input {self.position})"
 
 
 class UpstreamUnavailableError(UpstreamError):
@@ -139,17 +147,10 @@ class UpstreamOverloadedError(UpstreamError):
 
 
 class UpstreamRejectedError(UpstreamError):
-    """The target refused the request as malformed, though the router had checked it.
-
-    `position` is the input that it refuses, where that was found out.
-    """
+    """The target refused the request as malformed, though the router had checked it."""
 
     code = "upstream_rejected"
     retryable = False
-
-    def __init__(self, message: str, position: int | None = None) -> None:
-        super().__init__(message)
-        self.position = position
 
 
 class UpstreamContractError(UpstreamError):

@@ -43,11 +43,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The model name that clients ask for, and the targets of one space behind it, in order."""
+    """The model name that clients ask for, and the targets of one space behind it, in order.
+
+    `needs_texts` where one of them takes no ids.
+    """
 
     name: str
     space: Space
     targets: tuple[str, ...]
+    needs_texts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +88,23 @@ class TokenBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call to one target; `outcome` is "ok", "cancelled", or the code of its error."""
+
+    target: str
+    outcome: str
+    latency_ms: float
+    inputs: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
     """What a front door understood: n inputs, all text or all token ids.
 
     `deadline_s` is on the monotonic clock. `pinned_space` is the caller's own check that the
-    answer will come from the space its index was built in.
+    answer will come from the space its index was built in. `tag` is a word that rules may look
+    at; `cache` allows vectors to be remembered, and taken from memory.
     """
 
     model: str
@@ -100,14 +116,22 @@ class EmbeddingRequest:
     instruction: str | None = None
     truncate: bool = False
     pinned_space: str | None = None
+    tag: str | None = None
+    cache: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingResult:
-    """`vectors` (n, dimension) float32, unit length, in the order of the inputs."""
+    """`vectors` (n, dimension) float32, unit length, in the order of the inputs.
+
+    `target` names who computed them, several with commas between; `cached_tokens` are those that
+    no target had to compute. `attempts` are all calls that were made, in order of their end.
+    """
 
     vectors: Float32Array
     prompt_tokens: int
     model: str
     space: str
     target: str
+    cached_tokens: int = 0
+    attempts: tuple[Attempt, ...] = ()

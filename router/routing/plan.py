@@ -1,10 +1,8 @@
 """Which targets of a route to try, in which order, and why."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from router.domain.errors import UpstreamUnavailableError
-from router.domain.types import Route
 from router.routing.needs import ALWAYS, Condition, Needs
 from router.routing.strategies import Strategy
 from router.routing.targets import TargetState
@@ -93,13 +91,3 @@ class RoutePlan:
         if self._cheapest_usd is None:
             return False
         return price_usd is None or price_usd > self._cheapest_usd
-
-
-def candidates(route: Route, is_ready: Callable[[str], bool]) -> list[str]:
-    """Names of the ready targets in the route's order; UpstreamUnavailableError if none is."""
-    ready = [name for name in route.targets if is_ready(name)]
-    if not ready:
-        raise UpstreamUnavailableError(
-            f"no target of {route.name} is ready: it is starting or down, try again soon"
-        )
-    return ready

@@ -12,13 +12,16 @@ class RetryBudget:
     """`ratio` retries a first call, and `per_s` a second however few calls there are."""
 
     ratio: float = 0.2
-    per_s: float = 1.0
-    most: float = 100.0
-    balance: float = 10.0
+    per_s: float = 10.0
+    most: float = 1000.0
+    balance: float = 30.0
+    first_calls: int = 0
+    retries: int = 0
     _at_s: float = field(default=0.0, repr=False)
 
     def first_call(self) -> None:
         """A call is made for the first time: it earns a share of a retry."""
+        self.first_calls += 1
         self.balance = min(self.most, self.balance + self.ratio)
 
     def take(self, now_s: float) -> bool:
@@ -29,4 +32,5 @@ class RetryBudget:
         if self.balance < 1.0:
             return False
         self.balance -= 1.0
+        self.retries += 1
         return True

@@ -80,16 +80,17 @@ def chosen(batch: TokenBatch, places: list[int]) -> TokenBatch:
     )
 
 
-def joined(answers: Iterable[tuple[Part, Float32Array]], count: int) -> Float32Array:
-    """(count, d) float32, every part at its place; UpstreamContractError where one is missing."""
-    pairs = sorted(answers, key=lambda pair: pair[0].start)
-    if len(pairs) == 1 and pairs[0][0].batch.count == count:
-        return pairs[0][1]
+def joined(answers: Iterable[tuple[int, Float32Array]], count: int) -> Float32Array:
+    """(count, d) float32 of pieces, each with the place of its first row.
+
+    Raises UpstreamContractError where a row is missing or stands twice.
+    """
+    pairs = sorted(answers, key=lambda pair: pair[0])
     reached = 0
-    for part, vectors in pairs:
-        if part.start != reached or len(vectors) != part.batch.count:
+    for start, vectors in pairs:
+        if start != reached:
             raise UpstreamContractError("a part of the answer is missing or stands twice")
-        reached = part.end
-    if reached != count:
+        reached += len(vectors)
+    if reached != count or not pairs:
         raise UpstreamContractError("a part of the answer is missing")
-    return np.concatenate([vectors for _, vectors in pairs])
+    return pairs[0][1] if len(pairs) == 1 else np.concatenate([vectors for _, vectors in pairs])

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from router.domain.errors import EmbedwayError, UpstreamError, UpstreamOverloadedError
 from router.routing.breaker import Breaker, BreakerLimits
-from router.routing.fallback import Judgement
+from router.routing.fallback import judge
 from router.routing.latency import Latency
 
 
@@ -56,21 +57,25 @@ class TargetState:
         self.billed_tokens = 0
         self._is_ready = is_ready
         self._monotonic_s = monotonic_s
+        self.rest_cause: UpstreamError | None = None
         self._resting_until_s = 0.0
 
     def rate_limited(self, remaining: int, reset_s: float) -> None:
         """The target says what is left; it is left alone once that is nothing."""
         if remaining <= 0:
-            self.rest(reset_s)
+            self.rest(reset_s, UpstreamOverloadedError("the target's rate limit is used up"))
 
     def billed(self, counted_tokens: int, billed_tokens: int) -> None:
         """The target says what it bills; both counts are kept to be compared."""
         self.counted_tokens += counted_tokens
         self.billed_tokens += billed_tokens
 
-    def rest(self, seconds: float) -> None:
-        """Leave the target alone for so long."""
-        self._resting_until_s = max(self._resting_until_s, self._monotonic_s() + seconds)
+    def rest(self, seconds: float, cause: UpstreamError) -> None:
+        """Leave the target alone for so long; callers whom nobody can serve are told the cause."""
+        until_s = self._monotonic_s() + seconds
+        if until_s > self._resting_until_s:
+            self._resting_until_s = until_s
+            self.rest_cause = cause
 
     def started(self, tokens: int) -> None:
         """A call starts."""
@@ -85,13 +90,14 @@ class TargetState:
         self.latency.observe(latency_s, self._monotonic_s())
         self.breaker.succeeded()
 
-    def failed(self, tokens: int, latency_s: float, judgement: Judgement) -> None:
-        """It failed; the judgement says what follows for the target."""
+    def failed(self, tokens: int, latency_s: float, error: EmbedwayError) -> None:
+        """It failed; how, says what follows for it."""
+        judgement = judge(error)
         self.tokens_in_flight -= tokens
         self.failures += 1
         now_s = self._monotonic_s()
-        if judgement.rest_s:
-            self.rest(judgement.rest_s)
+        if judgement.rest_s and isinstance(error, UpstreamError):
+            self.rest(judgement.rest_s, error)
         if judgement.quarantine:
             self.standing = Standing.QUARANTINED
         if judgement.counts:
@@ -124,15 +130,15 @@ class TargetState:
 
     def is_last_resort(self) -> bool:
         """Whether only its breaker speaks against a call: better than no target at all."""
-        at_rest = self._resting_until_s > self._monotonic_s()
-        return self.standing is Standing.VERIFIED and self._is_ready(self.name) and not at_rest
+        return self.is_up() and not self.rest_s()
 
-    def back_in_s(self) -> float | None:
-        """Seconds until time alone may remove the obstacle; None where it will not."""
-        if self.standing is not Standing.VERIFIED or not self._is_ready(self.name):
-            return None
-        now_s = self._monotonic_s()
-        return max(self._resting_until_s - now_s, self.breaker.remaining_s(now_s), 0.0)
+    def is_up(self) -> bool:
+        """Whether it is ready and of its space, however busy."""
+        return self.standing is Standing.VERIFIED and self._is_ready(self.name)
+
+    def rest_s(self) -> float:
+        """Seconds that the target is still left alone, as it asked."""
+        return max(0.0, self._resting_until_s - self._monotonic_s())
 
     def predicted_s(self) -> float:
         """What a call is likely to take now."""

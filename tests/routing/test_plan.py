@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from router.domain.errors import UpstreamSpaceError, UpstreamUnavailableError
 from router.routing.breaker import BreakerLimits
-from router.routing.fallback import judge
 from router.routing.needs import ALWAYS, Condition, Needs
 from router.routing.plan import Course, RoutePlan
 from router.routing.script import SCRIPTS, script_of
@@ -67,7 +66,7 @@ def test_priority_keeps_the_order_and_leaves_out_who_cannot_serve() -> None:
     fleet.down.add("a")
     fleet["b"].standing = Standing.UNVERIFIED
     fleet["c"].standing = Standing.QUARANTINED
-    fleet["d"].rest(12)
+    fleet["d"].rest(12, UpstreamUnavailableError("paid"))
     assert names(fleet.plan()) == "e"
     plan = fleet.plan().explain(NEEDS)
     assert [(one.target, one.reason) for one in plan.excluded] == [
@@ -91,7 +90,7 @@ def test_a_target_with_an_open_breaker_is_the_last_resort() -> None:
     fleet = Fleet({}, {}, {})
     for _ in range(3):
         fleet["a"].started(1)
-        fleet["a"].failed(1, 0.1, judge(UpstreamUnavailableError("down")))
+        fleet["a"].failed(1, 0.1, UpstreamUnavailableError("down"))
     assert names(fleet.plan()) == "bca"
     assert "breaker open" in fleet.plan().explain(NEEDS).excluded[0].reason
     fleet.now_s += 1.0
@@ -102,7 +101,7 @@ def test_a_target_of_another_space_is_never_the_last_resort() -> None:
     """No vector is better than a wrong one."""
     fleet = Fleet({})
     fleet["a"].started(1)
-    fleet["a"].failed(1, 0.1, judge(UpstreamSpaceError("other")))
+    fleet["a"].failed(1, 0.1, UpstreamSpaceError("other"))
     assert names(fleet.plan()) == ""
 
 

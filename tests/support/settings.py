@@ -79,5 +79,9 @@ def triton_settings(minilm: Path, grpc_port: int, **changes: Any) -> str:
 
 
 def _text(**sections: Any) -> str:
+    """The file; nothing is remembered or verified: a test sees the calls of its own requests."""
     tenants = {"testers": {"keys": [{"name": "test-key", "sha256": fingerprint(KEY)}]}}
-    return yaml.safe_dump({**sections, "tenants": tenants}, sort_keys=False)
+    for space in sections["spaces"].values():
+        space.setdefault("verification", {"enabled": False})
+    cache = {"max_bytes": 0, "share_in_flight": False}
+    return yaml.safe_dump({"cache": cache, **sections, "tenants": tenants}, sort_keys=False)
