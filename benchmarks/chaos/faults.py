@@ -1,6 +1,7 @@
 """Ways in which a provider fails; each takes the place of its answer."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,10 @@ async def slow_trickle(
     """A byte now and then: no silence that a read timeout would notice."""
     response = web.StreamResponse()
     await response.prepare(request)
-    for byte in _body(provider, body):
-        await response.write(bytes([byte]))
-        await asyncio.sleep(_TRICKLE_S)
+    with contextlib.suppress(ConnectionError):
+        for byte in _body(provider, body):
+            await response.write(bytes([byte]))
+            await asyncio.sleep(_TRICKLE_S)
     return response
 
 

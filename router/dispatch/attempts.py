@@ -9,7 +9,6 @@ from router.domain.errors import DeadlineExceededError, EmbedwayError
 from router.domain.ports import Upstream
 from router.domain.types import Attempt, Float32Array, Space, TokenBatch
 from router.policy.admission import Room
-from router.routing.fallback import judge
 from router.routing.needs import Needs
 from router.routing.plan import RoutePlan
 from router.routing.targets import Standing, TargetState
@@ -89,8 +88,9 @@ class Caller:
         if isinstance(error, DeadlineExceededError) and waited_s < _PATIENCE_S:
             state.abandoned(batch.total)
             return
+        before = state.standing
         state.failed(batch.total, waited_s, error)
-        if judge(error).quarantine:
+        if state.standing is not before:
             self._report(state.name, state.standing, str(error))
 
     def _left(

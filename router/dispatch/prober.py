@@ -15,7 +15,7 @@ from router.routing.verification import Record, Tolerance
 from router.vectors.agreement import Agreement, agreement
 from router.vectors.checks import require_contract
 
-_CALL_TIMEOUT_S = 60.0
+_MOST_CALL_S = 60.0
 
 # (target, its new standing, why)
 Report = Callable[[str, Standing, str | None], None]
@@ -83,6 +83,8 @@ class Prober:
 
     async def probe(self, watched: WatchedSpace, name: str) -> Agreement:
         """Compare one target with the reference and set its standing; EmbedwayError."""
+        record, state = self.records[name], self._states[name]
+        before = state.standing
         vectors = await self.golden_vectors(watched, name)
         reference = self._references.get(watched.space.name)
         if reference is None:
@@ -93,8 +95,9 @@ class Prober:
             require_contract(reference, len(reference), watched.space.dimensions)
             self._references[watched.space.name] = reference
         found = agreement(vectors, reference)
-        record, state = self.records[name], self._states[name]
-        before = state.standing
+        if state.standing is not before:
+            # A call was answered wrongly while these vectors were on their way.
+            return found
         state.standing = record.judge(before, found, watched.tolerance)
         if state.standing is not before:
             self._report(name, state.standing, record.fault)
@@ -106,7 +109,8 @@ class Prober:
         for batch in watched.batches:
             answers = []
             for part in split(batch, limits.max_inputs, limits.max_call_tokens):
-                vectors = await self._upstreams[name].embed(part.batch, _CALL_TIMEOUT_S)
+                timeout_s = min(limits.timeout_s, _MOST_CALL_S)
+                vectors = await self._upstreams[name].embed(part.batch, timeout_s)
                 answers.append((part.start, vectors))
             rows.append(joined(answers, batch.count))
         if len({vectors.shape[1] for vectors in rows}) > 1:

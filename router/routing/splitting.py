@@ -91,6 +91,8 @@ def joined(answers: Iterable[tuple[int, Float32Array]], count: int) -> Float32Ar
         if start != reached:
             raise UpstreamContractError("a part of the answer is missing or stands twice")
         reached += len(vectors)
+    if len({vectors.shape[1] for _, vectors in pairs}) > 1:
+        raise UpstreamContractError("the target answered vectors of different dimensions")
     if reached != count or not pairs:
         raise UpstreamContractError("a part of the answer is missing")
     return pairs[0][1] if len(pairs) == 1 else np.concatenate([vectors for _, vectors in pairs])

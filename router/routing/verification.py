@@ -37,15 +37,20 @@ class Record:
     """What is known of one target's agreement; it says what the standing should be."""
 
     passes: int = 0
+    standing: Standing = Standing.UNVERIFIED
     last: Agreement | None = None
     fault: str | None = None
 
     def judge(self, standing: Standing, found: Agreement, tolerance: Tolerance) -> Standing:
-        """The standing after a comparison."""
+        """The standing after a comparison; `standing` is the one before it."""
         self.last, self.fault = found, tolerance.fault(found)
-        if self.fault is not None:
+        if standing is Standing.QUARANTINED and self.standing is not Standing.QUARANTINED:
+            # A canary put it out meanwhile: what it passed before that counts for nothing.
             self.passes = 0
-            return Standing.QUARANTINED
-        self.passes += 1
+        self.passes = 0 if self.fault is not None else self.passes + 1
         needed = _PASSES_AFTER_QUARANTINE if standing is Standing.QUARANTINED else 1
-        return Standing.VERIFIED if self.passes >= needed else standing
+        if self.fault is not None:
+            self.standing = Standing.QUARANTINED
+        else:
+            self.standing = Standing.VERIFIED if self.passes >= needed else standing
+        return self.standing
