@@ -218,7 +218,10 @@ class Fleet:
 
     def _report_standing(self, name: str, standing: Standing, reason: str | None) -> None:
         """A target joined its space or was put out; then nothing it computed is trusted."""
-        forgotten = self.memory.forget(name) if standing is Standing.QUARANTINED else 0
+        forgotten = 0
+        if standing is Standing.QUARANTINED:
+            forgotten = self.memory.forget(name)
+            self.prober.alarm(name)
         self._log.event(
             "standing",
             target=name,

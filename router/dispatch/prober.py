@@ -58,6 +58,7 @@ class Prober:
         self._report = report
         self._references = {one.space.name: one.known for one in spaces if one.known is not None}
         self.records = {name: Record() for one in spaces for name in one.targets}
+        self._alarms = {name: asyncio.Event() for name in self.records}
         self._tasks: list[asyncio.Task[None]] = []
         for one in spaces:
             if one.known is None:
@@ -67,6 +68,11 @@ class Prober:
         """The reference's vector (d,) of the first golden text, once it is known."""
         reference = self._references.get(space)
         return None if reference is None else reference[0]
+
+    def alarm(self, name: str) -> None:
+        """A call has put the target out: it is checked again soon."""
+        if name in self._alarms:
+            self._alarms[name].set()
 
     def start(self) -> None:
         """Begin to probe; needs a running event loop."""
@@ -130,4 +136,15 @@ class Prober:
                 else:
                     verified = self._states[name].standing is Standing.VERIFIED
                     pause_s = watched.interval_s if verified else watched.retry_s
-            await asyncio.sleep(pause_s)
+            await self._pause(name, pause_s, watched.retry_s)
+
+    async def _pause(self, name: str, pause_s: float, retry_s: float) -> None:
+        """Wait for the next check; not long where a call has shown that one is due."""
+        alarm = self._alarms[name]
+        try:
+            async with asyncio.timeout(pause_s):
+                await alarm.wait()
+        except TimeoutError:
+            return
+        alarm.clear()
+        await asyncio.sleep(retry_s)
