@@ -125,7 +125,7 @@ class Dispatcher:
         parts = split(batch, state.limits.max_inputs, state.limits.max_call_tokens)
         if len(parts) == 1:
             self._budget.first_call()
-            await self._see_through(run, parts[0], state)
+            await self._all_at_once(run, parts[0], state)
             return
         turns = asyncio.Semaphore(self._max_parallel_calls)
 
@@ -140,6 +140,20 @@ class Dispatcher:
             if outcome is not None:
                 raise outcome
 
+    async def _all_at_once(self, run: _Run, part: Part, state: TargetState) -> None:
+        """The common case, a request that fits one call: no more is done than has to be."""
+        if run.course.hedge is not None:
+            await self._see_through(run, part, state)
+            return
+        try:
+            vectors = await self._caller.call(state, part.batch, run.errand)
+        except EmbedwayError as error:
+            failure = error
+        else:
+            run.done(0, vectors, state.name)
+            return
+        await self._see_through(run, part, state, failure=failure)
+
     async def _see_through(
         self,
         run: _Run,
@@ -148,15 +162,18 @@ class Dispatcher:
         refused: frozenset[str] = frozenset(),
         *,
         digs: bool = True,
+        failure: EmbedwayError | None = None,
     ) -> None:
         """One part, from target to target until one answers or nothing can help any more.
 
         `refused` are targets that already refused a larger part that this one belongs to; `digs`
-        looks for the input that is at fault.
+        looks for the input that is at fault; `failure` is that of a first call to `state`.
         """
         calls: Counter[str] = Counter()
         next_state: TargetState | None = state
-        failure: EmbedwayError | None = None
+        if failure is not None:
+            calls[state.name] += 1
+            next_state = await self._after(failure, run, part, calls, refused)
         while next_state is not None:
             state = next_state
             pieces = split(part.batch, state.limits.max_inputs, state.limits.max_call_tokens)

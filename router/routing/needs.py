@@ -34,7 +34,7 @@ def needs_of(
     """Needs of a whole request; `texts` are the caller's own, without prompt."""
     return Needs(
         tokens=batch.total,
-        longest=int(batch.lengths.max()),
+        longest=batch.total if batch.count == 1 else int(batch.lengths.max()),
         has_texts=batch.texts is not None,
         tenant=tenant,
         tag=tag,

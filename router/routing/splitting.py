@@ -85,7 +85,10 @@ def joined(answers: Iterable[tuple[int, Float32Array]], count: int) -> Float32Ar
 
     Raises UpstreamContractError where a row is missing or stands twice.
     """
-    pairs = sorted(answers, key=lambda pair: pair[0])
+    pairs = list(answers)
+    if len(pairs) == 1 and pairs[0][0] == 0 and len(pairs[0][1]) == count:
+        return pairs[0][1]
+    pairs.sort(key=lambda pair: pair[0])
     reached = 0
     for start, vectors in pairs:
         if start != reached:
@@ -95,4 +98,4 @@ def joined(answers: Iterable[tuple[int, Float32Array]], count: int) -> Float32Ar
         raise UpstreamContractError("the target answered vectors of different dimensions")
     if reached != count or not pairs:
         raise UpstreamContractError("a part of the answer is missing")
-    return pairs[0][1] if len(pairs) == 1 else np.concatenate([vectors for _, vectors in pairs])
+    return np.concatenate([vectors for _, vectors in pairs])
