@@ -3,17 +3,17 @@
 Apart from `app.py`, because `embedway verify`, `explain` and `compare` need a fleet without doors.
 """
 
+import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from router.config.domain_of import targets_of
 from router.config.load import provider_secret
 from router.config.profiles import ProfileSettings, profiles_of
-from router.config.routing import FallbackSettings
 from router.config.settings import Settings, TargetSettings
 from router.dispatch import references
 from router.dispatch.attempts import Caller
-from router.dispatch.courses import course_of
+from router.dispatch.courses import breaker_of, course_of, limits_of
 from router.dispatch.dispatcher import Dispatcher
 from router.dispatch.prober import Prober, WatchedSpace
 from router.dispatch.sharing import Sharing
@@ -21,9 +21,8 @@ from router.domain.clock import Clock
 from router.domain.ports import TargetReports, Tokenizer, Upstream
 from router.domain.types import Space, TokenBatch
 from router.policy.admission import Room
-from router.routing.breaker import BreakerLimits
 from router.routing.retry_budget import RetryBudget
-from router.routing.targets import Standing, TargetLimits, TargetState
+from router.routing.targets import Standing, TargetState
 from router.routing.verification import Tolerance
 from router.telemetry.logs import Log
 from router.text.golden import canary_batch, golden_batches
@@ -39,6 +38,8 @@ from router.upstreams.triton import TritonUpstream
 from router.upstreams.voyage import VoyageDialect
 from router.vectors.memory import VectorMemory
 
+# How often the log tells what each target did.
+_FIGURES_EVERY_S = 60.0
 _DIALECTS: dict[str, type[Dialect]] = {
     "openai": OpenAIDialect,
     "cohere": CohereDialect,
@@ -85,6 +86,7 @@ class Fleet:
         self.rooms = {name: Room(target) for name, target in targets_of(settings).items()}
         self.budget = RetryBudget(settings.fallback.retry_ratio, settings.fallback.retries_per_s)
         self.dispatcher = self._dispatcher()
+        self._teller: asyncio.Task[None] | None = None
 
     def is_ready(self, name: str) -> bool:
         """Whether the target last said that it is ready."""
@@ -108,9 +110,36 @@ class Fleet:
         """Watch the targets from now on; needs a running event loop."""
         self.watch.start()
         self.prober.start()
+        self._teller = asyncio.get_running_loop().create_task(self._tell())
+
+    def figures(self) -> Iterator[dict[str, str | float | None]]:
+        """What each target did so far, in the terms of `embedway compare`."""
+        for name, state in self.states.items():
+            p50_s, p99_s = state.latency.quantile_s(0.5), state.latency.quantile_s(0.99)
+            yield {
+                "target": name,
+                "standing": state.standing.value,
+                "calls": state.calls,
+                "failures": state.failures,
+                "tokens": state.tokens,
+                "billed_tokens": state.billed_tokens,
+                "p50_ms": None if p50_s is None else round(p50_s * 1000, 1),
+                "p99_ms": None if p99_s is None else round(p99_s * 1000, 1),
+                "usd_per_million_tokens": state.limits.price_usd,
+            }
+
+    async def _tell(self) -> None:
+        while True:
+            await asyncio.sleep(_FIGURES_EVERY_S)
+            for figures in self.figures():
+                if figures["calls"]:
+                    self._log.event("figures", **figures)
 
     async def close(self) -> None:
         """Stop watching and close every connection."""
+        if self._teller is not None:
+            self._teller.cancel()
+            await asyncio.gather(self._teller, return_exceptions=True)
         await self.prober.close()
         await self.watch.close()
         self._log.event("calls", first_calls=self.budget.first_calls, retries=self.budget.retries)
@@ -136,9 +165,13 @@ class Fleet:
 
     def _state(self, name: str, target: TargetSettings) -> TargetState:
         profile = self._profile(target)
-        limits = _limits(target, profile, self._canary_of(target))
+        limits = limits_of(target, profile, self._canary_of(target))
         state = TargetState(
-            name, limits, _breaker(self._settings.fallback), self.is_ready, self._clock.monotonic_s
+            name,
+            limits,
+            breaker_of(self._settings.fallback),
+            self.is_ready,
+            self._clock.monotonic_s,
         )
         if not self._settings.spaces[target.space].verification.enabled:
             state.standing = Standing.VERIFIED
@@ -238,35 +271,3 @@ def tokenizers_of(settings: Settings) -> dict[str, Tokenizer]:
         name: HuggingFaceTokenizer.load(space.tokenizer, space.model, space.revision)
         for name, space in settings.spaces.items()
     }
-
-
-def _limits(
-    target: TargetSettings, profile: ProfileSettings, canary: TokenBatch | None
-) -> TargetLimits:
-    """Limits of a target; where a canary rides along, its seat is taken."""
-    inputs = target.max_inputs_per_call or profile.max_inputs
-    tokens = target.max_tokens_per_call or profile.max_call_tokens
-    if canary is not None:
-        inputs = inputs - 1 if inputs is not None else None
-        tokens = max(1, tokens - canary.total) if tokens is not None else None
-    price = target.price_usd_per_million_tokens
-    if price is None:
-        price = profile.prices.get(target.model or "", profile.default_price)
-    return TargetLimits(
-        max_inputs=inputs,
-        max_input_tokens=target.max_tokens_per_input or profile.max_input_tokens,
-        max_call_tokens=tokens,
-        takes_ids=not target.is_provider,
-        price_usd=price,
-        weight=target.weight,
-        timeout_s=target.timeout_s,
-    )
-
-
-def _breaker(fallback: FallbackSettings) -> BreakerLimits:
-    return BreakerLimits(
-        consecutive_failures=fallback.breaker_failures,
-        failure_ratio=fallback.breaker_failure_ratio,
-        open_s=fallback.breaker_open_s,
-        longest_open_s=fallback.breaker_longest_open_s,
-    )

@@ -1,17 +1,20 @@
-"""A route's settings as the course that the dispatcher follows."""
+"""Settings of routes, targets and fallback in the terms of the routing room."""
 
 import math
 from collections.abc import Sequence
 from random import Random
 
-from router.config.routing import WhenSettings
-from router.config.settings import RouteSettings
+from router.config.profiles import ProfileSettings
+from router.config.routing import FallbackSettings, WhenSettings
+from router.config.settings import RouteSettings, TargetSettings
 from router.dispatch.dispatcher import RouteCourse
 from router.dispatch.hedging import Hedge
+from router.domain.types import TokenBatch
+from router.routing.breaker import BreakerLimits
 from router.routing.needs import ALWAYS, Condition
 from router.routing.plan import Course, RoutePlan
 from router.routing.strategies import make_strategy
-from router.routing.targets import TargetState
+from router.routing.targets import TargetLimits, TargetState
 
 
 def course_of(route: RouteSettings, states: Sequence[TargetState], chance: Random) -> RouteCourse:
@@ -39,6 +42,39 @@ def course_of(route: RouteSettings, states: Sequence[TargetState], chance: Rando
     plan = RoutePlan(tuple(courses), min(prices, default=None))
     hedge = None if route.hedge_quantile is None else Hedge(route.hedge_quantile)
     return RouteCourse(plan, tuple(states), hedge)
+
+
+def limits_of(
+    target: TargetSettings, profile: ProfileSettings, canary: TokenBatch | None
+) -> TargetLimits:
+    """Limits of a target; where a canary rides along, its seat is taken."""
+    inputs = target.max_inputs_per_call or profile.max_inputs
+    tokens = target.max_tokens_per_call or profile.max_call_tokens
+    if canary is not None:
+        inputs = inputs - 1 if inputs is not None else None
+        tokens = max(1, tokens - canary.total) if tokens is not None else None
+    price = target.price_usd_per_million_tokens
+    if price is None:
+        price = profile.prices.get(target.model or "", profile.default_price)
+    return TargetLimits(
+        max_inputs=inputs,
+        max_input_tokens=target.max_tokens_per_input or profile.max_input_tokens,
+        max_call_tokens=tokens,
+        takes_ids=not target.is_provider,
+        price_usd=price,
+        weight=target.weight,
+        timeout_s=target.timeout_s,
+    )
+
+
+def breaker_of(fallback: FallbackSettings) -> BreakerLimits:
+    """When a breaker opens, and for how long."""
+    return BreakerLimits(
+        consecutive_failures=fallback.breaker_failures,
+        failure_ratio=fallback.breaker_failure_ratio,
+        open_s=fallback.breaker_open_s,
+        longest_open_s=fallback.breaker_longest_open_s,
+    )
 
 
 def _condition(when: WhenSettings) -> Condition:
