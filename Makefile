@@ -6,9 +6,9 @@ MODEL  ?= all_minilm_l6_v2
 PORT   ?= 8080
 GRPC_PORT ?= 8081
 
-.PHONY: setup run test lint format bench chaos clean help
+.PHONY: setup run test lint format bench bench-engine bench-gpu chaos clean help
 help:
-	@echo "make run [MODEL=…] [PORT=…] [GRPC_PORT=…] | setup | test | lint | format | bench | chaos | clean"
+	@echo "make run [MODEL=…] [PORT=…] [GRPC_PORT=…] | setup | test | lint | format | bench | bench-engine | bench-gpu | chaos | clean"
 
 # `run` needs the engine only; everything else works on the development environment.
 $(VENV)/.engine: pyproject.toml constraints.txt
@@ -38,6 +38,12 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.router
+
+bench-engine: $(VENV)/.dev
+	@PYTHONPATH=backends/embedding $(BIN)/python -m benchmarks.engine
+
+bench-gpu: $(VENV)/.dev
+	@PYTHONPATH=backends/embedding $(BIN)/python -m benchmarks.gpu $(ARGS)
 
 chaos: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.chaos.run

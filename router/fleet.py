@@ -33,8 +33,10 @@ from router.upstreams.fake import FakeUpstream
 from router.upstreams.health import HealthWatch
 from router.upstreams.openai_compatible import OpenAIDialect
 from router.upstreams.packing import PackingUpstream
+from router.upstreams.padding import Profile
 from router.upstreams.provider import Dialect, Endpoint, ProviderUpstream
 from router.upstreams.triton import TritonUpstream
+from router.upstreams.triton_padded import TritonPaddedUpstream
 from router.upstreams.voyage import VoyageDialect
 from router.vectors.memory import VectorMemory
 
@@ -193,8 +195,7 @@ class Fleet:
         if target.upstream == "fake":
             return FakeUpstream(dimensions)
         if target.upstream == "triton":
-            upstream = TritonUpstream(target.url or "", target.model or "")
-            return PackingUpstream(upstream, target.max_call_tokens)
+            return PackingUpstream(_triton(target), target.max_call_tokens)
         profile = self._profile(target)
         assert target.api_key is not None
         endpoint = Endpoint(
@@ -271,3 +272,11 @@ def tokenizers_of(settings: Settings) -> dict[str, Tokenizer]:
         name: HuggingFaceTokenizer.load(space.tokenizer, space.model, space.revision)
         for name, space in settings.spaces.items()
     }
+
+
+def _triton(target: TargetSettings) -> Upstream:
+    url, model = target.url or "", target.model or ""
+    if target.padded_profiles is None:
+        return TritonUpstream(url, model)
+    profiles = [Profile(rows, tokens) for rows, tokens in target.padded_profiles]
+    return TritonPaddedUpstream(url, model, profiles)

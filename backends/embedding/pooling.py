@@ -1,7 +1,7 @@
-"""From token vectors to one unit vector a sequence: pooling, dense layers, normalisation.
+"""From token vectors to one vector a sequence, without padding.
 
 Everything here runs in float32 whatever the model runs in. Formulas as in
-sentence_transformers.sentence_transformer.modules.Pooling, for right-padded batches.
+sentence_transformers.sentence_transformer.modules.Pooling.
 """
 
 from collections.abc import Callable
@@ -9,55 +9,56 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from packing import Pack
 
-def pool(hidden: Tensor, lengths: Tensor, modes: tuple[str, ...]) -> Tensor:
-    """Pool each sequence. hidden (n, T, D), lengths (n,) int64 → (n, D x modes) float32.
 
-    Row i is valid in `hidden[i, :lengths[i]]`. Several modes are concatenated in their order.
+def pool(hidden: Tensor, pack: Pack, modes: tuple[str, ...]) -> Tensor:
+    """Pool each sequence of a pack. hidden (T, D) → (n, D x modes) float32.
+
+    Several modes are concatenated in their order.
     """
-    return torch.cat([_POOLINGS[mode](hidden, lengths) for mode in modes], dim=-1)
+    return torch.cat([_POOLINGS[mode](hidden, pack) for mode in modes], dim=-1)
 
 
-def _first(hidden: Tensor, _lengths: Tensor) -> Tensor:
-    return hidden[:, 0].float()
+def _first(hidden: Tensor, pack: Pack) -> Tensor:
+    return hidden[pack.first_rows].float()
 
 
-def _last(hidden: Tensor, lengths: Tensor) -> Tensor:
-    rows = torch.arange(len(hidden), device=hidden.device)
-    return hidden[rows, lengths - 1].float()
+def _last(hidden: Tensor, pack: Pack) -> Tensor:
+    return hidden[pack.last_rows].float()
 
 
-def _maximum(hidden: Tensor, lengths: Tensor) -> Tensor:
-    padding = ~_is_valid(hidden, lengths)
-    return hidden.float().masked_fill(padding, float("-inf")).amax(dim=1)
+def _maximum(hidden: Tensor, pack: Pack) -> Tensor:
+    floor = torch.full((len(pack.lengths), hidden.shape[1]), float("-inf"), device=pack.device)
+    owners = pack.sequence_of_row.unsqueeze(1).expand(hidden.shape)
+    return floor.scatter_reduce(0, owners, hidden.float(), "amax")
 
 
-def _mean(hidden: Tensor, lengths: Tensor) -> Tensor:
-    return _sum(hidden, _is_valid(hidden, lengths)) / lengths.unsqueeze(1)
+def _mean(hidden: Tensor, pack: Pack) -> Tensor:
+    return _sum(hidden.float(), pack) / _lengths(pack)
 
 
-def _mean_sqrt_length(hidden: Tensor, lengths: Tensor) -> Tensor:
-    return _sum(hidden, _is_valid(hidden, lengths)) / lengths.unsqueeze(1).sqrt()
+def _mean_sqrt_length(hidden: Tensor, pack: Pack) -> Tensor:
+    return _sum(hidden.float(), pack) / _lengths(pack).sqrt()
 
 
-def _weighted_mean(hidden: Tensor, lengths: Tensor) -> Tensor:
+def _weighted_mean(hidden: Tensor, pack: Pack) -> Tensor:
     """Weight the token at place t by t + 1."""
-    weights = torch.arange(1, hidden.shape[1] + 1, device=hidden.device).view(1, -1, 1)
-    valid_weights = weights * _is_valid(hidden, lengths)
-    return _sum(hidden, valid_weights) / valid_weights.sum(dim=1)
+    weights = (pack.positions + 1).unsqueeze(1).float()
+    return _sum(hidden.float() * weights, pack) / _sum(weights, pack)
 
 
-def _is_valid(hidden: Tensor, lengths: Tensor) -> Tensor:
-    """Tell tokens from padding: (n, T, 1) bool."""
-    places = torch.arange(hidden.shape[1], device=hidden.device)
-    return (places < lengths.unsqueeze(1)).unsqueeze(-1)
+def _lengths(pack: Pack) -> Tensor:
+    return pack.bounds.diff().unsqueeze(1)
 
 
-def _sum(hidden: Tensor, weights: Tensor) -> Tensor:
-    return (hidden.float() * weights).sum(dim=1)
+def _sum(rows: Tensor, pack: Pack) -> Tensor:
+    """Sum the rows of each sequence: (T, D) → (n, D)."""
+    sums = torch.zeros((len(pack.lengths), rows.shape[1]), device=pack.device)
+    return sums.index_add_(0, pack.sequence_of_row, rows)
 
 
-_POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+_POOLINGS: dict[str, Callable[[Tensor, Pack], Tensor]] = {
     "cls": _first,
     "lasttoken": _last,
     "max": _maximum,

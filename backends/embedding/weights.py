@@ -71,13 +71,10 @@ def load_transformer(card: ModelCard, settings: Settings) -> Any:  # noqa: ANN40
     Only safetensors are read, never pickles, and no code from the model's folder is run.
     Raises ModelLoadError with one sentence.
     """
-    import torch
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
     from transformers.utils import logging
 
-    if settings.device != "cpu" and not torch.cuda.is_available():
-        raise ModelLoadError(f"the instance is for {settings.device}, and torch sees no CUDA")
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     folder = card.chain.transformer_folder
     try:
@@ -86,7 +83,7 @@ def load_transformer(card: ModelCard, settings: Settings) -> Any:  # noqa: ANN40
         model = loader.from_pretrained(
             folder,
             config=config,
-            dtype=getattr(torch, settings.dtype),
+            dtype=settings.torch_dtype,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,

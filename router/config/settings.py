@@ -3,6 +3,7 @@
 Unknown keys are refused. Secrets are named (an environment variable, a file), never written.
 """
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from router.config.routing import (
 from router.config.section import Name, SecretSettings, Section
 from router.domain.errors import ConfigurationError
 
+Positive = Annotated[int, Field(ge=1)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -123,6 +125,9 @@ class TargetSettings(Section):
     """Tokens under way at once; beyond it a request is answered 429."""
     max_call_tokens: int = Field(8192, ge=0)
     """Small requests that arrive together share a call of up to this many tokens; 0: never."""
+    padded_profiles: list[tuple[Positive, Positive]] | None = None
+    """Shapes of padded batches that a TensorRT engine takes, as [sequences, tokens], short to long;
+    null where the target takes packed sequences."""
 
     @model_validator(mode="after")
     def _reachable(self) -> "TargetSettings":
@@ -136,6 +141,20 @@ class TargetSettings(Section):
                 raise ValueError(f"a target of kind {self.upstream} needs a model and an api_key")
             if self.url is not None and not self.url.startswith(("http://", "https://")):
                 raise ValueError("a provider's url begins with https:// or http://")
+        return self
+
+    @model_validator(mode="after")
+    def _ladder(self) -> "TargetSettings":
+        profiles = self.padded_profiles
+        if profiles is None:
+            return self
+        if self.upstream != "triton" or not profiles:
+            raise ValueError("padded_profiles: give one or more, and to a triton target only")
+        for shorter, longer in itertools.pairwise(profiles):
+            if longer[1] <= shorter[1] or longer[0] > shorter[0]:
+                raise ValueError(
+                    "padded_profiles: each must take longer and not more sequences than the last"
+                )
         return self
 
     @property
@@ -217,6 +236,7 @@ class Settings(Section):
         for name, target in self.targets.items():
             if target.space not in self.spaces:
                 raise ValueError(f"targets.{name}.space: there is no space {target.space!r}")
+            self._check_length(name, target)
         for name, space in self.spaces.items():
             reference = space.verification.reference
             if reference is not None and (
@@ -229,6 +249,16 @@ class Settings(Section):
             self._check_route(name, route)
         self._check_profiles()
         return self
+
+    def _check_length(self, name: str, target: TargetSettings) -> None:
+        """What a space promises, each of its targets has to take."""
+        promised = self.spaces[target.space].max_tokens
+        longest = target.padded_profiles[-1][1] if target.padded_profiles else promised
+        if longest < promised:
+            raise ValueError(
+                f"targets.{name}.padded_profiles: the longest takes {longest} tokens, "
+                f"spaces.{target.space}.max_tokens promises {promised}"
+            )
 
     def _check_profiles(self) -> None:
         try:

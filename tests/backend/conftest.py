@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import tritonclient.grpc.aio as grpc
 from sentence_transformers import SentenceTransformer
 
 from model_card import ModelCard, read_model_card
 from tests.support.triton import MINILM_NAME, QWEN3_NAME, SharedTriton
 from text_tokenizer import TextTokenizer
+
+# Small models: two threads would spend their time waiting for each other.
+torch.set_num_threads(1)
 
 
 @dataclass(frozen=True, slots=True)

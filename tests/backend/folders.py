@@ -12,65 +12,11 @@ from sentence_transformers.sentence_transformer.modules import (
     Pooling,
     Transformer,
 )
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
+from transformers import BertConfig, BertModel
 
-TERMINAL = "<|endoftext|>"
-QWEN3_PROMPTS = {
-    "query": "Instruct: Find the passage that answers\nQuery:",
-    "document": "",
-}
+from benchmarks.random_models import TERMINAL, byte_tokenizer, write_qwen3, write_tokenizer
 
-
-def byte_tokenizer(template: str | None) -> Tokenizer:
-    """A byte-level tokenizer of 258 ids whose post-processor follows the template."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {letter: number for number, letter in enumerate(letters)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([TERMINAL, "[CLS]"])
-    if template is not None:
-        specials = [(name, tokenizer.token_to_id(name)) for name in (TERMINAL, "[CLS]")]
-        tokenizer.post_processor = processors.Sequence(
-            [
-                processors.ByteLevel(trim_offsets=False),
-                processors.TemplateProcessing(single=template, special_tokens=specials),
-            ]
-        )
-    return tokenizer
-
-
-def write_tokenizer(folder: Path, template: str | None, max_length: int, side: str) -> None:
-    PreTrainedTokenizerFast(
-        tokenizer_object=byte_tokenizer(template),
-        pad_token=TERMINAL,
-        padding_side=side,
-        model_max_length=max_length,
-    ).save_pretrained(folder)
-
-
-def write_qwen3(folder: Path, *, is_tied: bool, max_tokens: int = 512) -> None:
-    """A Qwen3-Embedding folder: query projection 48 wide over 32 hidden, 2 heads share a key."""
-    torch.manual_seed(7)
-    base = folder.with_name(folder.name + "-base")
-    config = Qwen3Config(
-        vocab_size=260,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=12,
-        max_position_embeddings=max_tokens,
-        tie_word_embeddings=is_tied,
-        initializer_range=0.4,
-    )
-    Qwen3Model(config).save_pretrained(base)
-    write_tokenizer(base, f"$A {TERMINAL}", 131072, "left")
-    modules = [Transformer(str(base)), Pooling(32, "lasttoken"), Normalize()]
-    SentenceTransformer(modules=modules, prompts=QWEN3_PROMPTS, device="cpu").save(str(folder))
+__all__ = ["TERMINAL", "byte_tokenizer", "edit_json", "write_bert", "write_qwen3"]
 
 
 def write_bert(folder: Path, modes: tuple[str, ...], dense: tuple[int, ...] = ()) -> None:

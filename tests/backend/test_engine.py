@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from batching import cut_by_tokens
 from engine import Engine
 from faults import EngineError, ModelLoadError
 from model_card import read_model_card
+from packing import cut_by_tokens
 from settings import Settings, read_settings
 from tests.backend.conftest import cosines
 from tests.backend.folders import edit_json, write_bert, write_qwen3
@@ -46,7 +46,7 @@ FOLDERS: dict[str, Callable[[Path], None]] = {
 
 
 def cpu_settings(folder: Path, dtype: str = "float32") -> Settings:
-    return Settings(str(folder), None, 512, dtype, "cpu")
+    return Settings(str(folder), None, 512, dtype, "cpu", 128, 60)
 
 
 def some_texts(seed: int, longest: int) -> list[str]:
@@ -124,7 +124,7 @@ def test_bfloat16_stays_close(qwen3_folder: Path) -> None:
 def test_a_vector_that_is_not_finite_is_refused(qwen3_folder: Path) -> None:
     """A vector without a direction is an engine error and never an answer."""
     engine = Engine(read_model_card(qwen3_folder), cpu_settings(qwen3_folder))
-    engine._transformer.norm.weight.fill_(float("nan"))
+    engine.encoder._weights.final_norm.fill_(float("nan"))
     with pytest.raises(EngineError, match="not finite"):
         engine.embed([np.array([1, 2], np.int32)])
 

@@ -9,10 +9,13 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from profiles import DEFAULT_PROFILES
 from settings import read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DIMENSIONS = {"all_minilm_l6_v2": 384, "qwen3_embedding_0_6b": 1024, "qwen3_embedding_4b": 2560}
+
+TENSORRT = "qwen3_embedding_4b_tensorrt"
 
 
 @pytest.fixture(params=DIMENSIONS)
@@ -22,12 +25,20 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def config(folder: Path) -> pb.ModelConfig:
+    return read(folder)
+
+
+def read(folder: Path) -> pb.ModelConfig:
     return text_format.Parse((folder / "config.pbtxt").read_text(), pb.ModelConfig())
+
+
+def names_of_files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_there_is_a_case_for_each_model() -> None:
     """Every folder of the repository is checked here."""
-    assert {path.name for path in (ROOT / "model_repository").iterdir()} == set(DIMENSIONS)
+    assert {path.name for path in (ROOT / "model_repository").iterdir()} == {*DIMENSIONS, TENSORRT}
 
 
 def test_tensors(folder: Path, config: pb.ModelConfig) -> None:
@@ -73,9 +84,53 @@ def test_warmup_is_a_valid_request(folder: Path, config: pb.ModelConfig) -> None
 
 
 def test_no_weights_and_no_code_are_published(folder: Path) -> None:
-    """A model's folder is configuration, a version folder and a few bytes of warm-up."""
-    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert files == {"config.pbtxt", "1/.gitkeep", "warmup/lengths"}
+    """A model's folder is configuration, a version folder, a warm-up, perhaps golden vectors."""
+    assert names_of_files(folder) - {"golden.json"} == {
+        "config.pbtxt",
+        "1/.gitkeep",
+        "warmup/lengths",
+    }
+
+
+def test_the_tensorrt_model_takes_whole_padded_batches() -> None:
+    """Its shapes hold the axis of sequences, and nothing lets Triton join requests."""
+    config = read(ROOT / "model_repository" / TENSORRT)
+    assert (config.name, config.platform, config.max_batch_size) == (TENSORRT, "tensorrt_plan", 0)
+    assert not config.HasField("dynamic_batching")
+    assert not config.response_cache.enable
+    assert [(t.name, t.data_type, list(t.dims)) for t in config.input] == [
+        ("INPUT_IDS", pb.TYPE_INT32, [-1, -1]),
+        ("LENGTHS", pb.TYPE_INT32, [-1]),
+    ]
+    assert [(t.name, t.data_type, list(t.dims)) for t in config.output] == [
+        ("EMBEDDING", pb.TYPE_FP32, [-1, DIMENSIONS["qwen3_embedding_4b"]])
+    ]
+
+
+def test_the_tensorrt_model_has_all_profiles_in_one_group() -> None:
+    """An instance that lacked one would fail every request of that shape it was given."""
+    config = read(ROOT / "model_repository" / TENSORRT)
+    (group,) = config.instance_group
+    assert group.kind == pb.ModelInstanceGroup.KIND_GPU
+    assert list(group.profile) == [str(number) for number in range(len(DEFAULT_PROFILES))]
+    strategy = config.parameters["execution_context_allocation_strategy"]
+    assert strategy.string_value == "ON_PROFILE_CHANGE"
+
+
+def test_the_tensorrt_model_warms_each_profile_at_its_largest() -> None:
+    """The sequences of a warm-up have the profile's full length, in its published file."""
+    folder = ROOT / "model_repository" / TENSORRT
+    warmups = read(folder).model_warmup
+    shapes = [list(warmup.inputs["INPUT_IDS"].dims) for warmup in warmups]
+    assert shapes == [[profile.rows, profile.tokens] for profile in DEFAULT_PROFILES]
+    files = {"config.pbtxt", "1/.gitkeep"}
+    for warmup, (rows, tokens) in zip(warmups, shapes, strict=True):
+        lengths = warmup.inputs["LENGTHS"]
+        assert list(lengths.dims) == [rows]
+        data = (folder / "warmup" / lengths.input_data_file).read_bytes()
+        assert struct.unpack(f"<{rows}i", data) == (tokens,) * rows
+        files.add(f"warmup/{lengths.input_data_file}")
+    assert names_of_files(folder) - {"1/model.plan", "1/build.json"} == files
 
 
 def test_the_batch_strategy_compiles_without_a_warning(tmp_path: Path) -> None:

@@ -1,22 +1,15 @@
-"""Requests are checked, cut into micro-batches, and succeed or fail alone."""
+"""A request's tensors are checked and cut into sequences, or refused with counts."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from batching import cut_by_tokens
-from faults import BadRequestError, EngineError, RequestCancelledError
-from jobs import Job, run_jobs
+from faults import BadRequestError
 from model_card import ModelCard, read_model_card
 from requests_codec import decode_ids, decode_texts
 from text_tokenizer import TextTokenizer
-
-DIMENSIONS = 2
 
 
 def int32(values: list[list[int]]) -> np.ndarray:
@@ -26,15 +19,6 @@ def int32(values: list[list[int]]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def card(minilm: Path) -> ModelCard:
     return read_model_card(minilm)
-
-
-@given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 200))
-def test_micro_batches_stay_within_the_budget(lengths: list[int], budget: int) -> None:
-    """Every place is in one micro-batch; only a single sequence may exceed the budget."""
-    batches = list(cut_by_tokens(lengths, budget))
-    assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * max(lengths[place] for place in batch) <= budget
 
 
 @pytest.mark.parametrize(
@@ -112,59 +96,3 @@ def test_ids_above_the_model_s_rows_are_refused_in_text(card: ModelCard) -> None
     small = replace(card, vocab_size=200)
     with pytest.raises(BadRequestError, match="outside the vocabulary of 200"):
         decode_texts(np.array([[b"hello"]], dtype=object), small, TextTokenizer(card))
-
-
-class FakeEngine:
-    """Answers (first id, length), notes its micro-batches, fails on one id."""
-
-    def __init__(self, fails_on: int | None = None) -> None:
-        self.batches: list[list[int]] = []
-        self._fails_on = fails_on
-
-    def embed(self, sequences: Sequence[np.ndarray]) -> np.ndarray:
-        self.batches.append([len(ids) for ids in sequences])
-        if any(ids[0] == self._fails_on for ids in sequences):
-            raise RuntimeError("out of memory\nC++ stack")
-        return np.array([[ids[0], len(ids)] for ids in sequences], np.float32)
-
-
-def a_job(*lengths: int, first: int = 1, cancelled_at: int | None = None) -> Job:
-    polls = iter(range(1000))
-    sequences = [np.full(length, first + n, np.int32) for n, length in enumerate(lengths)]
-    return Job(sequences, (1, len(lengths)), lambda: next(polls) == cancelled_at)
-
-
-def test_vectors_come_back_in_order() -> None:
-    """Each job gets its own rows in its own order and shape, however batches were cut."""
-    jobs = [a_job(3, 1, 2, first=10), a_job(5, first=20)]
-    run_jobs(jobs, FakeEngine().embed, 6)
-    assert jobs[0].vectors().tolist() == [[[10, 3], [11, 1], [12, 2]]]
-    assert jobs[1].vectors().tolist() == [[[20, 5]]]
-
-
-def test_an_engine_failure_fails_its_micro_batch_alone() -> None:
-    """Jobs of other micro-batches are answered, and the message has one line."""
-    failing, sound = a_job(8, first=66), a_job(2, first=1)
-    run_jobs([failing, sound], FakeEngine(fails_on=66).embed, 8)
-    assert sound.vectors().shape == (1, 1, DIMENSIONS)
-    with pytest.raises(EngineError, match=r"1 sequences: RuntimeError: out of memory$"):
-        failing.vectors()
-
-
-def test_a_cancelled_job_is_not_run() -> None:
-    """A job cancelled before it runs costs nothing, and its batch mates are answered."""
-    engine, cancelled, sound = FakeEngine(), a_job(4, cancelled_at=0), a_job(3)
-    run_jobs([cancelled, sound], engine.embed, 100)
-    assert engine.batches == [[3]]
-    assert sound.vectors().shape == (1, 1, DIMENSIONS)
-    with pytest.raises(RequestCancelledError):
-        cancelled.vectors()
-
-
-def test_a_job_cancelled_between_micro_batches_stops() -> None:
-    """Of a job cancelled while it runs the sequences that wait are dropped."""
-    engine, job = FakeEngine(), a_job(4, 4, 4, 4, cancelled_at=2)
-    run_jobs([job], engine.embed, 4)
-    assert engine.batches == [[4], [4]]
-    with pytest.raises(RequestCancelledError):
-        job.vectors()

@@ -15,6 +15,8 @@ from router.domain.types import TokenBatch
 from router.upstreams.fake import FakeUpstream
 from router.upstreams.packing import PackingUpstream
 from router.upstreams.triton import TritonUpstream
+from router.upstreams.triton_padded import TritonPaddedUpstream
+from tests.support.padded_triton import PADDED_NAME, PROFILES, PaddedTriton
 from tests.support.providers import upstream_of
 from tests.support.triton import MINILM_NAME, SharedTriton
 
@@ -30,11 +32,23 @@ def batch(*sequences: list[int]) -> TokenBatch:
     )
 
 
-@pytest.fixture(params=["fake", "fake, packed", "triton", "triton, packed", *MANNERS])
+@pytest.fixture(
+    params=[
+        "fake",
+        "fake, packed",
+        "triton",
+        "triton, packed",
+        "padded",
+        "padded, packed",
+        *MANNERS,
+    ]
+)
 def kind(request: pytest.FixtureRequest) -> str:
     """Each kind of upstream; the real Triton is started only where one is asked for."""
     if request.param.startswith("triton"):
         request.getfixturevalue("triton")
+    if request.param.startswith("padded"):
+        request.getfixturevalue("padded_triton")
     return str(request.param)
 
 
@@ -48,6 +62,9 @@ async def upstream(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[U
             made: Upstream = upstream_of(provider, name)
         elif name == "fake":
             made = FakeUpstream(384, delay_s=0.005)
+        elif name == "padded":
+            padded: PaddedTriton = request.getfixturevalue("padded_triton")
+            made = TritonPaddedUpstream(padded.url, PADDED_NAME, PROFILES)
         else:
             shared: SharedTriton = request.getfixturevalue("triton")
             made = TritonUpstream(f"grpc://127.0.0.1:{shared.process.ports.grpc}", MINILM_NAME)

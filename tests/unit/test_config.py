@@ -75,6 +75,29 @@ def test_a_valid_file_becomes_routes_of_one_space() -> None:
         ),
         pytest.param(changed("targets/local/model", None), "needs a model", id="triton model"),
         pytest.param(
+            changed("targets/local/padded_profiles", []), "give one or more", id="no profiles"
+        ),
+        pytest.param(
+            changed("targets/spare/padded_profiles", [[8, 128]]), "to a triton target only",
+            id="padded fake",
+        ),
+        pytest.param(
+            changed("targets/local/padded_profiles", [[0, 128]]), "greater than", id="no rows"
+        ),
+        pytest.param(
+            changed("targets/local/padded_profiles", [[8, 128], [8, 128]]), "must take longer",
+            id="profiles of one length",
+        ),
+        pytest.param(
+            changed("targets/local/padded_profiles", [[4, 64], [8, 128]]), "not more sequences",
+            id="a longer profile with more sequences",
+        ),
+        pytest.param(
+            changed("targets/local/padded_profiles", [[8, 64], [1, 127]]),
+            "the longest takes 127 tokens, spaces.small.max_tokens promises 128",
+            id="profiles shorter than the space",
+        ),
+        pytest.param(
             changed("tenants/acme/keys", [{"name": "k"}]), "exactly one of", id="no source"
         ),
         pytest.param(

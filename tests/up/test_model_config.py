@@ -45,12 +45,12 @@ def test_warm_up_fits_short_models(assets: Assets, tmp_path: Path) -> None:
 
 
 def test_every_published_model_can_be_written(assets: Assets, tmp_path: Path) -> None:
-    """Each configuration of the repository parses, names its folder and says which model it is."""
+    """Each configuration parses, names its folder, and says its model unless an engine holds it."""
     for path in assets.models.glob("*/config.pbtxt"):
         config = read_config(path.parent)
         assert isinstance(config, model_config_pb2.ModelConfig)
         assert config.name == path.parent.name
-        assert parameter(config, "model")
+        assert parameter(config, "model") or config.platform == "tensorrt_plan"
     assert (_write(assets, tmp_path) / "1").is_dir()
 
 

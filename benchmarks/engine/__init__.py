@@ -1,0 +1,1 @@
+"""`make bench-engine`: the engine against sentence-transformers and plain transformers."""
