@@ -6,9 +6,9 @@ MODEL  ?= all_minilm_l6_v2
 PORT   ?= 8080
 GRPC_PORT ?= 8081
 
-.PHONY: setup run test lint format bench bench-engine bench-gpu clean help
+.PHONY: setup run test lint format bench bench-engine bench-gpu chaos clean help
 help:
-	@echo "make run [MODEL=…] [PORT=…] [GRPC_PORT=…] | setup | test | lint | format | bench | bench-engine | bench-gpu | clean"
+	@echo "make run [MODEL=…] [PORT=…] [GRPC_PORT=…] | setup | test | lint | format | bench | bench-engine | bench-gpu | chaos | clean"
 
 # `run` needs the engine only; everything else works on the development environment.
 $(VENV)/.engine: pyproject.toml constraints.txt
@@ -44,6 +44,9 @@ bench-engine: $(VENV)/.dev
 
 bench-gpu: $(VENV)/.dev
 	@PYTHONPATH=backends/embedding $(BIN)/python -m benchmarks.gpu $(ARGS)
+
+chaos: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.chaos.run
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache

@@ -25,7 +25,7 @@ from rich.console import Console
 from benchmarks.cells import CONCURRENCIES, KEY, SHAPES, Shape
 from benchmarks.load import Sample, grpc_load, http_load
 from benchmarks.processes import cores, cpu_seconds, free_port, running
-from benchmarks.report import Results, as_json, bars, print_report
+from benchmarks.report import MANY, ONE, ROUTING_CELL, Results, as_json, bars, print_report
 from benchmarks.stub_http import path_of
 from router.config.environment import process_environment
 from router.domain.keys import fingerprint
@@ -34,6 +34,7 @@ from router.up.wheels import MINILM, fetch
 
 _READY_TIMEOUT_S = 20.0
 _WARM_UP_S = 0.5
+_ROUTES, _TARGETS = 1000, 50
 
 Measure = Callable[[Shape, int, float], Awaitable[Sample]]
 
@@ -58,12 +59,16 @@ def main() -> int:
     options = _options()
     tokenizer = asyncio.run(_tokenizer_folder())
     one, others = cores()
+    triton = free_port()
     os.sched_setaffinity(0, others)
     with (
         tempfile.TemporaryDirectory() as folder,
-        _contenders(Path(folder), tokenizer, one, others) as contenders,
+        _contenders(Path(folder), tokenizer, triton, one, others) as contenders,
     ):
         results = uvloop.run(_measure(contenders, options.seconds, options.rounds))
+        with _crowded(Path(folder), tokenizer, triton, one) as many:
+            few = contenders["router"]
+            uvloop.run(_measure_routing(results, few, many, options.seconds, options.rounds))
     print_report(results, Console(width=None if sys.stdout.isatty() else 140))
     if options.json:
         options.json.write_bytes(orjson.dumps(as_json(results), option=orjson.OPT_INDENT_2))
@@ -89,9 +94,9 @@ async def _tokenizer_folder() -> Path:
 
 @contextlib.contextmanager
 def _contenders(
-    folder: Path, tokenizer: Path, one: set[int], others: set[int]
+    folder: Path, tokenizer: Path, triton: int, one: set[int], others: set[int]
 ) -> Iterator[dict[str, Contender]]:
-    triton, stub, bare, router = (free_port() for _ in range(4))
+    stub, bare, router = (free_port() for _ in range(3))
     config = folder / "router.yaml"
     config.write_text(yaml.safe_dump(_config(router, triton, tokenizer)), encoding="utf-8")
     with contextlib.ExitStack() as stack:
@@ -123,6 +128,27 @@ async def _measure(contenders: dict[str, Contender], seconds: float, rounds: int
                     sample = await contender.sample(shape, concurrency, seconds)
                     results.samples[name][shape, concurrency].append(sample)
     return results
+
+
+@contextlib.contextmanager
+def _crowded(folder: Path, tokenizer: Path, triton: int, one: set[int]) -> Iterator[Contender]:
+    """A router with very many routes and targets, on the core of the one with few."""
+    port, config = free_port(), folder / "crowded.yaml"
+    config.write_text(yaml.safe_dump(_many(port, triton, tokenizer)), encoding="utf-8")
+    with running(["router", "serve", "--config", str(config)], port, one, folder):
+        _wait_ready(port)
+        yield Contender(_through(port, None))
+
+
+async def _measure_routing(
+    results: Results, few: Contender, many: Contender, seconds: float, rounds: int
+) -> None:
+    """Beside each other in time, so that their ratio survives a noisy machine."""
+    await many.measure(*ROUTING_CELL, _WARM_UP_S)
+    for _ in range(2 * rounds):
+        for name, contender in ((ONE, few), (MANY, many)):
+            sample = await contender.sample(*ROUTING_CELL, seconds)
+            results.samples[name][ROUTING_CELL].append(sample)
 
 
 def _through(port: int, path: Callable[[str], bytes] | None) -> Measure:
@@ -164,8 +190,32 @@ def _config(port: int, triton: int, tokenizer: Path) -> dict[str, object]:
             for width in widths
         },
         "routes": {f"bench-{width}": {"targets": [f"stub-{width}"]} for width in widths},
+        # Every request is computed: what is measured is the router, not its memory.
+        "cache": {"max_bytes": 0, "share_in_flight": False},
         "tenants": {"bench": {"keys": [{"name": "bench", "sha256": fingerprint(KEY)}]}},
     }
+
+
+def _many(port: int, triton: int, tokenizer: Path) -> dict[str, object]:
+    """The same with 1,000 routes over 50 targets, all of which every route may use."""
+    config = _config(port, triton, tokenizer)
+    width = ROUTING_CELL[0].dimensions
+    target = {
+        "space": f"bench-{width}",
+        "upstream": "triton",
+        "url": f"grpc://127.0.0.1:{triton}",
+        "model": f"bench_{width}",
+    }
+    names = [f"stub-{number}" for number in range(_TARGETS)]
+    # In order, so that both have one target's calls to share: spreading is not what is measured.
+    route = {"targets": names, "strategy": "priority"}
+    config["targets"] = dict.fromkeys(names, target)
+    config["spaces"] = {f"bench-{width}": config["spaces"][f"bench-{width}"]}  # type: ignore[index]
+    routes = [f"bench-{width}", *(f"route-{number}" for number in range(1, _ROUTES))]
+    config["routes"] = dict.fromkeys(routes, route)
+    # Fifty names of one stub: there is nothing to compare.
+    config["spaces"][f"bench-{width}"]["verification"] = {"enabled": False}  # type: ignore[index]
+    return config
 
 
 def _wait_ready(port: int) -> None:

@@ -7,21 +7,13 @@ from router.api.front import build_front
 from router.api.health import HealthDoor
 from router.api.kserve_grpc import KServeGrpcDoor
 from router.api.servers import GrpcServer, HttpServer
-from router.config.domain_of import callers_of, routes_of, spaces_of, targets_of
-from router.config.settings import Settings, SpaceSettings, TargetSettings
+from router.config.domain_of import callers_of, routes_of, spaces_of
+from router.config.settings import Settings
 from router.domain.clock import Clock
-from router.domain.ports import Upstream
-from router.policy.admission import Room
+from router.fleet import Fleet, tokenizers_of
 from router.policy.keys import KeyRing
 from router.service import EmbeddingService
 from router.telemetry.logs import Log
-from router.text.tokenizer import HuggingFaceTokenizer
-from router.upstreams.fake import FakeUpstream
-from router.upstreams.health import HealthWatch
-from router.upstreams.packing import PackingUpstream
-from router.upstreams.padding import Profile
-from router.upstreams.triton import TritonUpstream
-from router.upstreams.triton_padded import TritonPaddedUpstream
 
 
 class App:
@@ -38,19 +30,17 @@ class App:
         self._log = log
         self._draining = False
         spaces = spaces_of(settings)
-        tokenizers = {name: _tokenizer(space) for name, space in settings.spaces.items()}
-        self._upstreams = {
-            name: _upstream(target, settings.spaces[target.space])
-            for name, target in settings.targets.items()
-        }
-        self._watch = HealthWatch(self._upstreams, self._report_target)
+        tokenizers = tokenizers_of(settings)
+        self.fleet = Fleet(settings, environment, spaces, tokenizers, clock, log)
         self.service = EmbeddingService(
             routes=routes_of(settings, spaces),
             tokenizers=tokenizers,
-            upstreams=self._upstreams,
-            rooms={name: Room(target) for name, target in targets_of(settings).items()},
+            dispatcher=self.fleet.dispatcher,
             keys=KeyRing(callers_of(settings, environment)),
-            is_ready=self._watch.is_ready,
+            is_up=self.fleet.is_up,
+            uncached_tenants=frozenset(
+                name for name, tenant in settings.tenants.items() if not tenant.cache
+            ),
             clock=clock,
         )
         health = HealthDoor(self.service, lambda: self._draining)
@@ -66,7 +56,7 @@ class App:
     async def start(self) -> None:
         """Listen; targets are watched from now on, requests are answered at once."""
         asyncio.get_running_loop().set_exception_handler(self._report_defect)
-        self._watch.start()
+        self.fleet.start()
         if self.grpc is not None:
             await self.grpc.start()
         await self.http.start()
@@ -85,9 +75,7 @@ class App:
         await self.http.stop(seconds)
         if self.grpc is not None:
             await self.grpc.stop(seconds)
-        await self._watch.close()
-        for upstream in self._upstreams.values():
-            await upstream.close()
+        await self.fleet.close()
         self._log.event("stopped")
 
     def _report_defect(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
@@ -95,24 +83,3 @@ class App:
         del loop
         error = context.get("exception")
         self._log.event("defect", method="loop", error=type(error).__name__)
-
-    def _report_target(self, name: str, ready: bool) -> None:
-        self._log.event("target", target=name, ready=ready)
-
-
-def _tokenizer(space: SpaceSettings) -> HuggingFaceTokenizer:
-    return HuggingFaceTokenizer.load(space.tokenizer, space.model, space.revision)
-
-
-def _upstream(target: TargetSettings, space: SpaceSettings) -> Upstream:
-    if target.upstream == "fake":
-        return FakeUpstream(space.dimensions)
-    return PackingUpstream(_triton(target), target.max_call_tokens)
-
-
-def _triton(target: TargetSettings) -> Upstream:
-    url, model = target.url or "", target.model or ""
-    if target.padded_profiles is None:
-        return TritonUpstream(url, model)
-    profiles = [Profile(rows, tokens) for rows, tokens in target.padded_profiles]
-    return TritonPaddedUpstream(url, model, profiles)

@@ -8,8 +8,10 @@ import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
+from typing import TypeVar
 
 import uvloop
+from rich.console import Console
 
 from router import __version__
 from router.app import App
@@ -20,6 +22,8 @@ from router.domain.clock import SystemClock
 from router.domain.errors import EmbedwayError
 from router.domain.keys import fingerprint, new_key
 from router.telemetry.logs import Log
+
+_Result = TypeVar("_Result")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,11 +60,86 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--schema", action="store_true", help="print the JSON Schema instead")
     check.set_defaults(run=_check)
 
+    _add_fleet_commands(commands)
+
     keys = commands.add_parser("keys", help="API keys").add_subparsers(required=True)
     new = keys.add_parser("new", help="make a key; print it and what the configuration holds of it")
     new.add_argument("--name", default="first", help="what the key is called in logs")
     new.set_defaults(run=_new_key)
     return parser
+
+
+def _add_fleet_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verify = commands.add_parser("verify", help="hold every target against its space's reference")
+    verify.add_argument("--config", type=Path, required=True)
+    verify.add_argument("--space", help="the space whose reference vectors are written")
+    verify.add_argument("--write", type=Path, help="write them to this file")
+    verify.set_defaults(run=_verify)
+
+    explain = commands.add_parser("explain", help="which targets a request would go to, and why")
+    explain.add_argument("--config", type=Path, required=True)
+    explain.add_argument("--model", required=True, help="the route")
+    explain.add_argument("--tokens", type=int, default=100, help="of the longest input")
+    explain.add_argument("--text", help="an input, for rules about scripts")
+    explain.add_argument("--tenant", default="")
+    explain.add_argument("--tag", help="value of x-embedway-tag")
+    explain.add_argument("--input-type")
+    explain.add_argument("--time", help="HH:MM in UTC; now, if not given")
+    explain.add_argument("--live", action="store_true", help="ask the targets how they are")
+    explain.set_defaults(run=_explain)
+
+    compare = commands.add_parser("compare", help="measure every target of a route, live")
+    compare.add_argument("--config", type=Path, required=True)
+    compare.add_argument("--model", required=True, help="the route")
+    compare.add_argument("--seconds", type=float, default=5.0, help="for each target")
+    compare.add_argument("--concurrency", type=int, default=4)
+    compare.set_defaults(run=_compare)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from router.tools.verify import verify  # noqa: PLC0415 - see _up
+
+    if (options.space is None) != (options.write is None):
+        print("embedway: --space and --write belong together", file=sys.stderr)
+        return 1
+    write = None if options.write is None else (options.space, options.write)
+    settings, environment = load_settings(options.config), process_environment()
+    return _status(verify(settings, environment, SystemClock(), Console(), write))
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from router.tools.explain import Question, explain  # noqa: PLC0415 - see _up
+
+    question = Question(
+        model=options.model,
+        tokens=options.tokens,
+        text=options.text,
+        tenant=options.tenant,
+        tag=options.tag,
+        input_type=options.input_type,
+        time=options.time,
+        live=options.live,
+    )
+    settings, environment = load_settings(options.config), process_environment()
+    _run(explain(settings, environment, SystemClock(), Console(), question))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from router.tools.compare import compare  # noqa: PLC0415 - see _up
+
+    settings, environment = load_settings(options.config), process_environment()
+    return _status(
+        compare(
+            settings,
+            environment,
+            SystemClock(),
+            Console(),
+            options.model,
+            options.seconds,
+            options.concurrency,
+        )
+    )
 
 
 def _up(options: argparse.Namespace) -> int:
@@ -114,10 +193,15 @@ def _new_key(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run(work: Coroutine[object, object, None]) -> None:
+def _status(work: Coroutine[object, object, bool]) -> int:
+    """0 where the work says that all is well."""
+    return 0 if _run(work) else 1
+
+
+def _run(work: Coroutine[object, object, _Result]) -> _Result:
     with contextlib.closing(uvloop.new_event_loop()) as loop:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(work)
+        return loop.run_until_complete(work)
 
 
 if __name__ == "__main__":

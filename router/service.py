@@ -3,28 +3,27 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+from router.dispatch.dispatcher import Dispatched, Dispatcher
 from router.domain.clock import Clock
 from router.domain.errors import DeadlineExceededError, SpaceMismatchError, UnknownModelError
-from router.domain.ports import Tokenizer, Upstream
+from router.domain.ports import Tokenizer
 from router.domain.types import (
     Caller,
     EmbeddingRequest,
     EmbeddingResult,
-    Float32Array,
     Route,
-    Space,
     TokenBatch,
 )
-from router.policy.admission import Room
 from router.policy.keys import KeyRing
-from router.routing.plan import candidates
+from router.routing.needs import needs_of
 from router.text.encode import encode_request
-from router.vectors.checks import require_contract
 from router.vectors.matryoshka import checked_dimension, narrow
 
 # Above this, tokenising takes milliseconds and is done off the event loop (the tokenizer lets go
 # of the interpreter), so that one large request does not hold up the small ones.
 _THREAD_ABOVE_CHARACTERS = 20_000
+# What stands for a target where every vector was remembered, or another request's.
+FROM_MEMORY = "cache"
 
 
 class EmbeddingService:
@@ -35,19 +34,19 @@ class EmbeddingService:
         *,
         routes: Mapping[str, Route],
         tokenizers: Mapping[str, Tokenizer],
-        upstreams: Mapping[str, Upstream],
-        rooms: Mapping[str, Room],
+        dispatcher: Dispatcher,
         keys: KeyRing,
-        is_ready: Callable[[str], bool],
+        is_up: Callable[[str], bool],
+        uncached_tenants: frozenset[str],
         clock: Clock,
     ) -> None:
-        """Take tokenizers by space; upstreams and rooms by target."""
+        """Take tokenizers by space; `is_up` tells of a target by name."""
         self.routes = routes
         self._tokenizers = tokenizers
-        self._upstreams = upstreams
-        self._rooms = rooms
+        self._dispatcher = dispatcher
         self._keys = keys
-        self._is_ready = is_ready
+        self._is_up = is_up
+        self._uncached_tenants = uncached_tenants
         self._clock = clock
 
     def authenticate(self, authorization: bytes | None) -> Caller:
@@ -56,7 +55,7 @@ class EmbeddingService:
 
     def is_route_ready(self, name: str) -> bool:
         """Whether a target of the route would serve now; UnknownModelError."""
-        return any(self._is_ready(target) for target in self.route(name).targets)
+        return any(self._is_up(target) for target in self.route(name).targets)
 
     def route(self, model: str) -> Route:
         """The route that a model name asks for; UnknownModelError names those there are."""
@@ -68,47 +67,54 @@ class EmbeddingService:
             )
         return route
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
+    async def embed(
+        self, request: EmbeddingRequest, caller: Caller | None = None
+    ) -> EmbeddingResult:
         """Vectors for an authenticated caller's request; any EmbedwayError.
 
-        Cancelling this coroutine cancels the call to the target.
+        Cancelling this coroutine cancels the calls to targets.
         """
         route = self.route(request.model)
         _require_space(route, request.pinned_space)
         dimensions = checked_dimension(route.space, request.dimensions)
         try:
             async with asyncio.timeout(request.deadline_s - self._clock.monotonic_s()):
-                batch = await self._encode(route.space, request)
-                target, vectors = await self._attempt(route, batch, request.deadline_s)
+                batch = await self._encode(route, request)
+                done = await self._dispatch(route, batch, request, caller)
         except TimeoutError as error:
             raise DeadlineExceededError("the deadline of the request has passed") from error
         return EmbeddingResult(
-            vectors=narrow(vectors, dimensions),
+            vectors=narrow(done.vectors, dimensions),
             prompt_tokens=batch.total,
             model=route.name,
             space=route.space.name,
-            target=target,
+            target=",".join(done.targets) or FROM_MEMORY,
+            cached_tokens=done.saved_tokens,
+            attempts=done.attempts,
         )
 
-    async def _encode(self, space: Space, request: EmbeddingRequest) -> TokenBatch:
+    async def _encode(self, route: Route, request: EmbeddingRequest) -> TokenBatch:
+        space, texts = route.space, route.needs_texts
         tokenizer = self._tokenizers[space.name]
         if _characters(request) <= _THREAD_ABOVE_CHARACTERS:
-            return encode_request(space, tokenizer, request)
-        return await asyncio.to_thread(encode_request, space, tokenizer, request)
+            return encode_request(space, tokenizer, request, with_texts=texts)
+        return await asyncio.to_thread(encode_request, space, tokenizer, request, with_texts=texts)
 
-    async def _attempt(
-        self, route: Route, batch: TokenBatch, deadline_s: float
-    ) -> tuple[str, Float32Array]:
-        target = candidates(route, self._is_ready)[0]
-        room = self._rooms[target]
-        room.enter(batch.total)
-        try:
-            remaining_s = deadline_s - self._clock.monotonic_s()
-            vectors = await self._upstreams[target].embed(batch, remaining_s)
-        finally:
-            room.leave(batch.total)
-        require_contract(vectors, batch.count, route.space.dimensions)
-        return target, vectors
+    async def _dispatch(
+        self, route: Route, batch: TokenBatch, request: EmbeddingRequest, caller: Caller | None
+    ) -> Dispatched:
+        """The attempts: everything that happens between exact counts and checked vectors."""
+        tenant = caller.tenant if caller is not None else ""
+        needs = needs_of(
+            batch,
+            tenant=tenant,
+            tag=request.tag,
+            input_type=request.input_type,
+            texts=request.texts,
+            wall_s=self._clock.wall_s(),
+        )
+        share = request.cache and tenant not in self._uncached_tenants
+        return await self._dispatcher.embed(route, batch, needs, request.deadline_s, share=share)
 
 
 def _require_space(route: Route, pinned: str | None) -> None:

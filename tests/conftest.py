@@ -60,7 +60,7 @@ async def padded_triton(
 
 
 def _ready(router: RouterUnderTest) -> RouterUnderTest:
-    eventually(lambda: all(map(router.app._watch.is_ready, router.app._upstreams)))
+    eventually(lambda: all(map(router.app.fleet.is_up, router.app.fleet.upstreams)))
     return router
 
 
@@ -73,7 +73,7 @@ def _fake_router(minilm: Path) -> Iterator[RouterUnderTest]:
 @pytest.fixture
 def router(_fake_router: RouterUnderTest) -> Iterator[RouterUnderTest]:
     """A router whose targets are fakes, in perfect health at the start of every test."""
-    before = dict(_fake_router.app._upstreams)
+    before = dict(_fake_router.app.fleet.upstreams)
     yield _fake_router
     eventually(lambda: _fake_router.under_way == 0)
     for name, upstream in before.items():
@@ -81,6 +81,7 @@ def router(_fake_router: RouterUnderTest) -> Iterator[RouterUnderTest]:
         upstream.delay_s, upstream.fail_with, upstream.is_ready = 0.0, None, True
         upstream.calls.clear()
         _fake_router.replace(name, upstream)
+        _fake_router.recover(name)
     _ready(_fake_router)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router.domain.errors import BodyTooLargeError, DeadlineExceededError
-from router.domain.types import EmbeddingResult
+from router.domain.types import Caller, EmbeddingResult
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -20,7 +20,13 @@ JSON = b"application/json"
 # In a request: the space that the answer must come from. In an answer: where it came from.
 SPACE_HEADER = "x-embedway-space"
 _TARGET_HEADER = b"x-embedway-target"
+# In a request: a word that the route's rules may look at.
+TAG_HEADER = "x-embedway-tag"
+# In an answer that took more than one call: each target and how its call ended.
+_ATTEMPTS_HEADER = b"x-embedway-attempts"
 
+# A header has to stay short; the log has the same bound.
+_MOST_ATTEMPTS = 20
 # A fast answer is sent before anyone could leave; only slower work is worth a watcher task.
 _WATCH_AFTER_S = 0.005
 # A body over the limit is read on and dropped up to here, so that its sender gets to read the
@@ -52,15 +58,37 @@ class Facts:
     target: str | None = None
     inputs: int | None = None
     tokens: int | None = None
+    cached_tokens: int | None = None
+    attempts: str | None = None
     error: str | None = None
+
+    def answered(self, result: EmbeddingResult) -> None:
+        """Note what came of the request."""
+        self.target, self.tokens = result.target, result.prompt_tokens
+        self.cached_tokens = result.cached_tokens or None
+        self.attempts = _attempts(result)
 
 
 def origin(result: EmbeddingResult) -> Headers:
-    """Headers that say which space and target the vectors are from."""
-    return [
+    """Headers that say which space and target the vectors are from, and what it took."""
+    headers = [
         (SPACE_HEADER.encode(), result.space.encode()),
         (_TARGET_HEADER, result.target.encode()),
     ]
+    attempts = _attempts(result)
+    if attempts is not None:
+        headers.append((_ATTEMPTS_HEADER, attempts.encode()))
+    return headers
+
+
+def _attempts(result: EmbeddingResult) -> str | None:
+    """`first=upstream_unavailable;12ms, second=ok;80ms`, or None where one call was enough."""
+    if len(result.attempts) < 2:
+        return None
+    return ", ".join(
+        f"{one.target}={one.outcome};{one.latency_ms:.0f}ms"
+        for one in result.attempts[:_MOST_ATTEMPTS]
+    )
 
 
 class Exchange:
@@ -75,6 +103,7 @@ class Exchange:
         self.request_id = request_id
         self.arrived_s = arrived_s
         self.facts = Facts()
+        self.caller: Caller | None = None
         self.client_left = False
         # Set where a body was not read to its end: what follows on the connection is its rest.
         self.must_close = False
@@ -94,6 +123,12 @@ class Exchange:
     def pinned_space(self) -> str | None:
         """The space that the caller pins the request to."""
         value = self.header(SPACE_HEADER.encode())
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def tag(self) -> str | None:
+        """The word that the caller gives the request for the route's rules."""
+        value = self.header(TAG_HEADER.encode())
         return None if value is None else value.decode("latin-1")
 
     async def body(self, max_bytes: int, timeout_s: float) -> bytes:

@@ -98,6 +98,7 @@ class HttpFront:
             return reply
         if endpoint.needs_key:
             caller = self._authenticate(exchange.header(b"authorization"))
+            exchange.caller = caller
             exchange.facts.tenant, exchange.facts.key = caller.tenant, caller.key_name
         return await answer(exchange, **parts)
 

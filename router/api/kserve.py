@@ -80,6 +80,7 @@ def embedding_request(
     deadline_s: float,
     max_inputs: int,
     pinned_space: str | None,
+    tag: str | None = None,
 ) -> tuple[EmbeddingRequest, tuple[int, ...]]:
     """The request that the tensors make, and the shape S of its inputs; InvalidInputError."""
     for name, tensor in tensors.items():
@@ -102,13 +103,15 @@ def embedding_request(
         instruction=_parameter(parameters, "instruction", str),
         truncate=bool(_parameter(parameters, "truncate", bool)),
         pinned_space=pinned_space,
+        tag=tag,
+        cache=_parameter(parameters, "cache", bool) is not False,
     )
     return request, shape
 
 
 def check_parameters(parameters: Mapping[str, Parameter], also: frozenset[str]) -> None:
     """InvalidInputError for a parameter that would be ignored: it was meant to matter."""
-    known = {"dimensions", "input_type", "instruction", "truncate", "timeout"} | also
+    known = {"dimensions", "input_type", "instruction", "truncate", "cache", "timeout"} | also
     for name in parameters:
         if name not in known:
             raise InvalidInputError(

@@ -12,7 +12,7 @@ from tritonclient.grpc import service_pb2 as messages
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer
 
 from router.api import kserve
-from router.api.exchange import SPACE_HEADER, Facts
+from router.api.exchange import SPACE_HEADER, TAG_HEADER, Facts
 from router.api.problems import places_of, problem_of
 from router.config.settings import Server
 from router.domain.clock import Clock
@@ -122,10 +122,11 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
             deadline_s=arrived_s + min(most_s, client_s),
             max_inputs=self._limits.max_inputs,
             pinned_space=_metadata(context, SPACE_HEADER),
+            tag=_metadata(context, TAG_HEADER),
         )
         call.inputs = len(embedding.texts or embedding.token_ids or ())
-        result = await self._service.embed(embedding)
-        call.target, call.tokens = result.target, result.prompt_tokens
+        result = await self._service.embed(embedding, caller)
+        call.answered(result)
         vectors = kserve.output_tensor(result, shape)
         answer = messages.ModelInferResponse(
             model_name=route.name, model_version=kserve.VERSION, id=request.id

@@ -30,6 +30,7 @@ class EmbeddingsBody(msgspec.Struct, forbid_unknown_fields=True):
     input_type: str | None = None
     instruction: str | None = None
     truncate: bool | None = None
+    cache: bool | None = None
 
 
 class OpenAIDoor:
@@ -51,8 +52,8 @@ class OpenAIDoor:
         facts = exchange.facts
         facts.model = request.model if request.model in self._service.routes else None
         facts.inputs = len(request.texts or request.token_ids or ())
-        result = await self._service.embed(request)
-        facts.target, facts.tokens = result.target, result.prompt_tokens
+        result = await self._service.embed(request, exchange.caller)
+        facts.answered(result)
         return Reply(
             200,
             _response(result, base64=body.encoding_format == "base64"),
@@ -93,6 +94,8 @@ class OpenAIDoor:
             instruction=body.instruction,
             truncate=bool(body.truncate),
             pinned_space=exchange.pinned_space,
+            tag=exchange.tag,
+            cache=body.cache is not False,
         )
 
 
@@ -148,9 +151,10 @@ def _response(result: EmbeddingResult, *, base64: bool) -> bytes:
         parts.append(b'%b{"object":"embedding","index":%d,"embedding":' % (comma, index))
         parts.append(vector)
         parts.append(b"}")
-    tokens = result.prompt_tokens
+    tokens, cached = result.prompt_tokens, result.cached_tokens
+    details = b',"prompt_tokens_details":{"cached_tokens":%d}' % cached if cached else b""
     parts.append(
-        b'],"model":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d}}'
-        % (orjson.dumps(result.model), tokens, tokens)
+        b'],"model":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d%b}}'
+        % (orjson.dumps(result.model), tokens, tokens, details)
     )
     return b"".join(parts)

@@ -22,6 +22,7 @@ def spaces_of(settings: Settings) -> dict[str, Space]:
             lowercase=space.lowercase,
             prompts=dict(space.prompts),
             default_instruction=space.default_instruction,
+            provider_input_types=dict(space.provider_input_types),
         )
         for name, space in settings.spaces.items()
     }
@@ -47,6 +48,7 @@ def routes_of(settings: Settings, spaces: Mapping[str, Space]) -> dict[str, Rout
             name=name,
             space=spaces[settings.targets[route.targets[0]].space],
             targets=tuple(route.targets),
+            needs_texts=any(settings.targets[target].is_provider for target in route.targets),
         )
         for name, route in settings.routes.items()
     }

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from router.config.section import SecretSettings
 from router.config.settings import KeySettings, Settings
 from router.domain.errors import ConfigurationError
 
@@ -58,6 +59,24 @@ def key_secret(key: KeySettings, environment: Mapping[str, str]) -> str:
             f"it holds {len(secret)}"
         )
     return secret
+
+
+def provider_secret(target: str, secret: SecretSettings, environment: Mapping[str, str]) -> str:
+    """A provider's key; ConfigurationError, without a word of it, if it is not there."""
+    if secret.env is not None:
+        value, origin = environment.get(secret.env, ""), f"environment variable {secret.env}"
+    else:
+        origin = f"file {secret.file}"
+        try:
+            value = (secret.file or Path()).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"targets.{target}.api_key: {origin} cannot be read"
+            ) from error
+    value = value.strip()
+    if not value or not value.isascii() or not value.isprintable():
+        raise ConfigurationError(f"targets.{target}.api_key: {origin} holds no key")
+    return value
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -8,6 +8,7 @@ import sys
 import typing
 from pathlib import Path
 from types import NoneType, UnionType
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -95,7 +96,14 @@ def _type_name(annotation: object) -> str:  # noqa: PLR0911 - one a kind of type
         return f"[{', '.join(_type_name(argument) for argument in arguments)}]"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
-    names = {str: "text", int: "integer", float: "number", bool: "true or false", Path: "path"}
+    names = {
+        str: "text",
+        int: "integer",
+        float: "number",
+        Any: "anything",
+        bool: "true or false",
+        Path: "path",
+    }
     return "null" if annotation is NoneType else names[annotation]  # type: ignore[index]
 
 

@@ -5,20 +5,24 @@ Unknown keys are refused. Secrets are named (an environment variable, a file), n
 
 import itertools
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+from router.config.profiles import ProfileSettings, profiles_of
+from router.config.routing import (
+    CacheSettings,
+    FallbackSettings,
+    RuleSettings,
+    StrategyName,
+    VerificationSettings,
+)
+from router.config.section import Name, SecretSettings, Section
+from router.domain.errors import ConfigurationError
+
 Positive = Annotated[int, Field(ge=1)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
-
-
-class Section(BaseModel):
-    """Common ground: unknown keys are errors, and nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Server(Section):
@@ -63,6 +67,10 @@ class SpaceSettings(Section):
     """Template by input type, with {text} and, for instructed models, {instruction}."""
     default_instruction: str | None = None
     """Instruction where a template has one and the request does not."""
+    provider_input_types: dict[str, str] = {}
+    """A provider's own word by input type, where it puts the prompt around the text itself."""
+    verification: VerificationSettings = VerificationSettings()
+    """How its targets are held against its reference."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "SpaceSettings":
@@ -85,12 +93,32 @@ class TargetSettings(Section):
 
     space: Name
     """The space whose vectors this deployment gives."""
-    upstream: Literal["triton", "fake"]
-    """Wire protocol: triton (gRPC), or fake (vectors made up from the ids, for trying out)."""
+    upstream: Literal["triton", "openai", "cohere", "voyage", "fake"]
+    """Wire protocol: triton (gRPC), openai (and all that speak it), cohere, voyage, or fake."""
     url: str | None = None
-    """Address, as grpc://host:port or grpcs://host:port."""
+    """Address: grpc://host:port or grpcs://… of a Triton; null takes a provider's profile's."""
     model: str | None = None
     """The model's name at the target."""
+    profile: Name | None = None
+    """What is particular about the provider, built in or from `profiles`; null is the plainest."""
+    api_key: SecretSettings | None = None
+    """The provider's key."""
+    body: dict[str, Any] = {}
+    """Further fields of every call to the provider, beside those of the profile."""
+    price_usd_per_million_tokens: float | None = Field(None, ge=0)
+    """What tokens cost there; null takes the profile's price, or is unknown."""
+    weight: float = Field(1.0, gt=0)
+    """Share of requests under the strategy `weighted`."""
+    timeout_s: float = Field(30.0, gt=0)
+    """Seconds a call may take where another target could be asked after it."""
+    max_inputs_per_call: int | None = Field(None, ge=2)
+    """Inputs of the largest call; null takes the profile's limit."""
+    max_tokens_per_call: int | None = Field(None, ge=1)
+    """Tokens of the largest call; null takes the profile's limit."""
+    max_tokens_per_input: int | None = Field(None, ge=1)
+    """Tokens of the longest input; null takes the profile's limit."""
+    canary: bool = True
+    """Whether calls to a provider carry a short known text, whose vector proves the space."""
     max_in_flight_requests: int = Field(4096, ge=1)
     """Requests under way at once; beyond it a request is answered 429."""
     max_in_flight_tokens: int = Field(2_000_000, ge=1)
@@ -108,6 +136,11 @@ class TargetSettings(Section):
                 raise ValueError("a triton target needs a model")
             if not (self.url or "").startswith(("grpc://", "grpcs://")):
                 raise ValueError("a triton target needs a url: grpc://host:port or grpcs://…")
+        elif self.is_provider:
+            if self.model is None or self.api_key is None:
+                raise ValueError(f"a target of kind {self.upstream} needs a model and an api_key")
+            if self.url is not None and not self.url.startswith(("http://", "https://")):
+                raise ValueError("a provider's url begins with https:// or http://")
         return self
 
     @model_validator(mode="after")
@@ -124,12 +157,30 @@ class TargetSettings(Section):
                 )
         return self
 
+    @property
+    def is_provider(self) -> bool:
+        """Whether it is spoken to over HTTP, in text."""
+        return self.upstream in ("openai", "cohere", "voyage")
+
+    @property
+    def profile_name(self) -> str:
+        """Its profile: the one that is named, or the plainest of its kind."""
+        return self.profile or ("generic" if self.upstream == "openai" else self.upstream)
+
 
 class RouteSettings(Section):
     """A model name that clients ask for."""
 
     targets: list[Name] = Field(min_length=1)
-    """Targets of one space, in the order in which they are tried."""
+    """Targets of one space; the strategy `priority` tries them in this order."""
+    strategy: StrategyName = "priority"
+    """Which target is asked first: by order, by weight, by price, or by latency and load."""
+    rules: list[RuleSettings] = []
+    """Exceptions; the first that holds is taken."""
+    spill_over_s: float | None = Field(None, gt=0)
+    """Seconds of predicted latency over which `cheapest` passes a target over; null: never."""
+    hedge_quantile: float | None = Field(None, ge=0.5, lt=1)
+    """Quantile of a target's latency after which a second one is asked as well; null: never."""
 
 
 class KeySettings(Section):
@@ -156,6 +207,8 @@ class TenantSettings(Section):
 
     keys: list[KeySettings] = []
     """The keys that this tenant's clients present."""
+    cache: bool = True
+    """Whether this tenant's vectors may be remembered, and taken from memory."""
 
 
 class Settings(Section):
@@ -171,6 +224,12 @@ class Settings(Section):
     """Model names by name."""
     tenants: dict[Name, TenantSettings] = Field(min_length=1)
     """Tenants by name."""
+    profiles: dict[Name, ProfileSettings] = {}
+    """Providers beside the built-in ones, which they may extend or replace."""
+    cache: CacheSettings = CacheSettings()
+    """The memory of vectors."""
+    fallback: FallbackSettings = FallbackSettings()
+    """What happens when targets fail."""
 
     @model_validator(mode="after")
     def _names_meet(self) -> "Settings":
@@ -178,8 +237,17 @@ class Settings(Section):
             if target.space not in self.spaces:
                 raise ValueError(f"targets.{name}.space: there is no space {target.space!r}")
             self._check_length(name, target)
+        for name, space in self.spaces.items():
+            reference = space.verification.reference
+            if reference is not None and (
+                reference not in self.targets or self.targets[reference].space != name
+            ):
+                raise ValueError(
+                    f"spaces.{name}.verification.reference: {reference!r} is none of its targets"
+                )
         for name, route in self.routes.items():
             self._check_route(name, route)
+        self._check_profiles()
         return self
 
     def _check_length(self, name: str, target: TargetSettings) -> None:
@@ -192,10 +260,36 @@ class Settings(Section):
                 f"spaces.{target.space}.max_tokens promises {promised}"
             )
 
+    def _check_profiles(self) -> None:
+        try:
+            profiles = profiles_of(self.profiles)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from error
+        for name, target in self.targets.items():
+            if not target.is_provider:
+                continue
+            profile = profiles.get(target.profile_name)
+            if profile is None:
+                known = ", ".join(sorted(profiles))
+                raise ValueError(f"targets.{name}.profile: there are only {known}")
+            if target.url is None and profile.url is None:
+                raise ValueError(f"targets.{name}.url: {target.profile_name} has none: give it")
+            dimensions = self.spaces[target.space].dimensions
+            if profile.dimensions is not None and dimensions not in profile.dimensions:
+                raise ValueError(
+                    f"targets.{name}: {target.profile_name} cannot give {dimensions} dimensions"
+                )
+
     def _check_route(self, name: str, route: RouteSettings) -> None:
         for target in route.targets:
             if target not in self.targets:
                 raise ValueError(f"routes.{name}.targets: there is no target {target!r}")
+        for rule in route.rules:
+            for target in rule.targets or ():
+                if target not in route.targets:
+                    raise ValueError(
+                        f"routes.{name}.rules.{rule.name}: the route has no target {target!r}"
+                    )
         spaces = sorted({self.targets[target].space for target in route.targets})
         if len(spaces) > 1:
             raise ValueError(

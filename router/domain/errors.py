@@ -18,6 +18,7 @@ EmbedwayError
     ├── UpstreamOverloadedError   it has no room now
     ├── UpstreamRejectedError     it refused what the router had checked; another try is no help
     └── UpstreamContractError     it answered, but not with the vectors that were asked for
+        └── UpstreamSpaceError    its vectors are not of the space that it is said to serve
 
 Messages may be shown to callers, so they never hold input text, keys or addresses.
 """
@@ -115,14 +116,22 @@ class OverloadedError(EmbedwayError):
 
 
 class UpstreamError(EmbedwayError):
-    """A target failed; `retry_after_s` (seconds) is when to ask again."""
+    """A target failed; `retry_after_s` (seconds) is when to ask again.
+
+    `position` is the one input that it fails on, where that was found out.
+    """
 
     code = "upstream_error"
     retryable = True
 
-    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+    def __init__(self, message: str, retry_after_s: int = 1, position: int | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.position = position
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if self.position is None else f"{message} (input {self.position})"
 
 
 class UpstreamUnavailableError(UpstreamError):
@@ -148,3 +157,9 @@ class UpstreamContractError(UpstreamError):
     """The target's answer breaks "N in, N out, finite, unit length, right dimension"."""
 
     code = "upstream_contract"
+
+
+class UpstreamSpaceError(UpstreamContractError):
+    """The target's vector of a known text is not the one of its space: another model answers."""
+
+    code = "upstream_space"

@@ -25,6 +25,18 @@ class Upstream(Protocol):
         ...
 
 
+class TargetReports(Protocol):
+    """Who wants to know what a target says of itself beside its vectors."""
+
+    def rate_limited(self, remaining: int, reset_s: float) -> None:
+        """So many requests or tokens are left for the next `reset_s` seconds."""
+        ...
+
+    def billed(self, counted_tokens: int, billed_tokens: int) -> None:
+        """The target bills a call that the router counts otherwise, or alike."""
+        ...
+
+
 class Tokenizer(Protocol):
     """From text to the ids that the model takes, special tokens included."""
 
@@ -35,6 +47,10 @@ class Tokenizer(Protocol):
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Ids of each text with the model's special tokens, untruncated."""
+        ...
+
+    def decode(self, ids: list[int]) -> str | None:
+        """The text whose encoding is exactly these complete ids; None where there is none."""
         ...
 
     def complete(self, ids: list[int]) -> list[int]:

@@ -15,7 +15,8 @@ class Space:
 
     `matryoshka` is the inclusive range of dimensions that a slice may have, or None where the
     model was not trained for it. `prompts` maps an input type to a template with `{text}` and,
-    where the model follows instructions, `{instruction}`.
+    where the model follows instructions, `{instruction}`; `provider_input_types` maps it to the
+    word of a provider that prompts by itself.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Space:
     lowercase: bool = False
     prompts: dict[str, str] = field(default_factory=dict)
     default_instruction: str | None = None
+    provider_input_types: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The model name that clients ask for, and the targets of one space behind it, in order."""
+    """The model name that clients ask for, and the targets of one space behind it, in order.
+
+    `needs_texts` where one of them takes no ids.
+    """
 
     name: str
     space: Space
     targets: tuple[str, ...]
+    needs_texts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +64,17 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class TokenBatch:
-    """Sequences of token ids, packed end to end: `ids` (total,) int32, `lengths` (n,) int32."""
+    """Sequences of token ids, packed end to end: `ids` (total,) int32, `lengths` (n,) int32.
+
+    `texts` are the same sequences as text, prompt included, for targets that take no ids; None
+    where no text gives exactly these ids. `input_type` is the word of a provider that puts the
+    prompt around the text itself; vectors of different types differ though the ids do not.
+    """
 
     ids: Int32Array
     lengths: Int32Array
+    texts: tuple[str, ...] | None = field(default=None, repr=False)
+    input_type: str | None = None
 
     @property
     def total(self) -> int:
@@ -75,11 +88,23 @@ class TokenBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call to one target; `outcome` is "ok", "cancelled", or the code of its error."""
+
+    target: str
+    outcome: str
+    latency_ms: float
+    inputs: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
     """What a front door understood: n inputs, all text or all token ids.
 
     `deadline_s` is on the monotonic clock. `pinned_space` is the caller's own check that the
-    answer will come from the space its index was built in.
+    answer will come from the space its index was built in. `tag` is a word that rules may look
+    at; `cache` allows vectors to be remembered, and taken from memory.
     """
 
     model: str
@@ -91,14 +116,22 @@ class EmbeddingRequest:
     instruction: str | None = None
     truncate: bool = False
     pinned_space: str | None = None
+    tag: str | None = None
+    cache: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingResult:
-    """`vectors` (n, dimension) float32, unit length, in the order of the inputs."""
+    """`vectors` (n, dimension) float32, unit length, in the order of the inputs.
+
+    `target` names who computed them, several with commas between; `cached_tokens` are those that
+    no target had to compute. `attempts` are all calls that were made, in order of their end.
+    """
 
     vectors: Float32Array
     prompt_tokens: int
     model: str
     space: str
     target: str
+    cached_tokens: int = 0
+    attempts: tuple[Attempt, ...] = ()

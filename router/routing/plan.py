@@ -1,16 +1,93 @@
-"""Which targets of a route to try, in which order."""
+"""Which targets of a route to try, in which order, and why."""
 
-from collections.abc import Callable
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
-from router.domain.errors import UpstreamUnavailableError
-from router.domain.types import Route
+from router.routing.needs import ALWAYS, Condition, Needs
+from router.routing.strategies import Strategy
+from router.routing.targets import TargetState
 
 
-def candidates(route: Route, is_ready: Callable[[str], bool]) -> list[str]:
-    """Names of the ready targets in the route's order; UpstreamUnavailableError if none is."""
-    ready = [name for name in route.targets if is_ready(name)]
-    if not ready:
-        raise UpstreamUnavailableError(
-            f"no target of {route.name} is ready: it is starting or down, try again soon"
-        )
-    return ready
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A strategy over some of a route's targets, taken where its condition holds."""
+
+    name: str
+    strategy: Strategy
+    condition: Condition = ALWAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A target and the reason for its place, or for having none."""
+
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that was weighed: `course` is the rule that held, or "default"."""
+
+    course: str
+    candidates: tuple[Candidate, ...]
+    excluded: tuple[Candidate, ...]
+
+
+class RoutePlan:
+    """Plans for one route: its rules in order, and the default course at the end."""
+
+    def __init__(self, courses: tuple[Course, ...], cheapest_usd: float | None) -> None:
+        """`cheapest_usd` is what a request costs at the cheapest target, per million tokens."""
+        self._courses = courses
+        self._cheapest_usd = cheapest_usd
+
+    def candidates(self, needs: Needs, left_out: Collection[str] = ()) -> Iterator[TargetState]:
+        """Targets to call, best first, looked at one by one; last resorts after all others."""
+        course = self._course(needs)
+        waiting: list[TargetState] = []
+        for state in course.strategy.order(needs.tokens):
+            if state.name in left_out or self._misfit(state, needs) is not None:
+                continue
+            if state.may_be_called():
+                yield state
+            else:
+                waiting.append(state)
+        for state in waiting:
+            if state.is_last_resort():
+                yield state
+
+    def explain(self, needs: Needs) -> Plan:
+        """The same with every reason, for people and traces."""
+        course = self._course(needs)
+        candidates, excluded = [], []
+        for state in course.strategy.order(needs.tokens):
+            obstacle = self._misfit(state, needs) or state.obstacle()
+            if obstacle is None:
+                reason = course.strategy.reason(state, needs.tokens)
+                candidates.append(Candidate(state.name, reason))
+            else:
+                excluded.append(Candidate(state.name, obstacle))
+        return Plan(course.name, tuple(candidates), tuple(excluded))
+
+    def _course(self, needs: Needs) -> Course:
+        for course in self._courses[:-1]:
+            if course.condition.holds(needs):
+                return course
+        return self._courses[-1]
+
+    def _misfit(self, state: TargetState, needs: Needs) -> str | None:
+        """Why this request is none for the target, whatever its state."""
+        limits = state.limits
+        if not limits.takes_ids and not needs.has_texts:
+            return "takes text only, and these ids are no text's own"
+        if limits.max_input_tokens is not None and needs.longest > limits.max_input_tokens:
+            return f"an input of {needs.longest} tokens is over its {limits.max_input_tokens}"
+        if not needs.may_spend and self._costs_more(limits.price_usd):
+            return "costs more, and the budget nears its end"
+        return None
+
+    def _costs_more(self, price_usd: float | None) -> bool:
+        if self._cheapest_usd is None:
+            return False
+        return price_usd is None or price_usd > self._cheapest_usd

@@ -5,13 +5,16 @@ import numpy as np
 from router.domain.errors import InvalidInputError, TextTooLongError
 from router.domain.ports import Tokenizer
 from router.domain.types import EmbeddingRequest, Space, TokenBatch
-from router.text.prompts import apply_template, template_for
+from router.text.prompts import apply_template, provider_input_type, template_for
 
 
-def encode_request(space: Space, tokenizer: Tokenizer, request: EmbeddingRequest) -> TokenBatch:
+def encode_request(
+    space: Space, tokenizer: Tokenizer, request: EmbeddingRequest, *, with_texts: bool = False
+) -> TokenBatch:
     """Ids of every input with prompt and special tokens, at most `space.max_tokens` each.
 
-    Raises InvalidInputError for ids outside the vocabulary or an unusable prompt, and
+    `with_texts` adds what a target that tokenises by itself is to be sent, where that gives the
+    same ids. Raises InvalidInputError for ids outside the vocabulary or an unusable prompt, and
     TextTooLongError with the counts unless the request asks to truncate.
     """
     template = template_for(space, request.input_type, request.instruction)
@@ -21,15 +24,29 @@ def encode_request(space: Space, tokenizer: Tokenizer, request: EmbeddingRequest
             texts = [text.lower() for text in texts]
         sequences = tokenizer.encode(texts)
     else:
+        texts = None
         sequences = _completed(tokenizer, request.token_ids or [], template)
     lengths = [len(ids) for ids in sequences]
     if max(lengths) > space.max_tokens:
         sequences = _shortened(space, tokenizer, sequences, truncate=request.truncate)
         lengths = [len(ids) for ids in sequences]
+        texts = None
     return TokenBatch(
         ids=np.array([token for ids in sequences for token in ids], dtype=np.int32),
         lengths=np.array(lengths, dtype=np.int32),
+        texts=_texts(tokenizer, texts, sequences) if with_texts else None,
+        input_type=provider_input_type(space, request.input_type, request.instruction),
     )
+
+
+def _texts(
+    tokenizer: Tokenizer, texts: list[str] | None, sequences: list[list[int]]
+) -> tuple[str, ...] | None:
+    """The texts, or those that the ids stand for; None where one sequence is no text's own."""
+    if texts is not None:
+        return tuple(texts)
+    decoded = [tokenizer.decode(ids) for ids in sequences]
+    return None if None in decoded else tuple(decoded)  # type: ignore[arg-type]
 
 
 def _completed(

@@ -16,8 +16,9 @@ def template_for(space: Space, input_type: str | None, instruction: str | None) 
     """
     kind = input_type or (QUERY if instruction is not None else DOCUMENT)
     template = space.prompts.get(kind)
-    if template is None and kind not in (DOCUMENT, QUERY):
-        known = ", ".join(sorted({DOCUMENT, QUERY, *space.prompts}))
+    known_kinds = {DOCUMENT, QUERY, *space.prompts, *space.provider_input_types}
+    if template is None and kind not in known_kinds:
+        known = ", ".join(sorted(known_kinds))
         raise InvalidInputError(
             f"input_type must be one of {known} for {space.name}", param="input_type"
         )
@@ -31,6 +32,25 @@ def template_for(space: Space, input_type: str | None, instruction: str | None) 
     if takes_instruction:
         template = template.replace("{instruction}", instruction or space.default_instruction or "")
     return template
+
+
+def provider_input_type(
+    space: Space, input_type: str | None, instruction: str | None
+) -> str | None:
+    """The word of a provider that prompts by itself, or None where the prompt is in the text.
+
+    InvalidInputError where the provider knows no such type.
+    """
+    if not space.provider_input_types:
+        return None
+    kind = input_type or (QUERY if instruction is not None else DOCUMENT)
+    word = space.provider_input_types.get(kind)
+    if word is None:
+        known = ", ".join(sorted(space.provider_input_types))
+        raise InvalidInputError(
+            f"input_type must be one of {known} for {space.name}", param="input_type"
+        )
+    return word
 
 
 def apply_template(template: str, texts: list[str]) -> list[str]:

@@ -51,6 +51,12 @@ class HuggingFaceTokenizer:
             return [self._tokenizer.encode(texts[0]).ids]
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
 
+    def decode(self, ids: list[int]) -> str | None:
+        """The text whose encoding is exactly these complete ids; None where there is none."""
+        bare = ids[len(self._head) : len(ids) - len(self._tail)]
+        text: str = self._tokenizer.decode(bare, skip_special_tokens=False)
+        return text if text and self._tokenizer.encode(text).ids == ids else None
+
     def complete(self, ids: list[int]) -> list[int]:
         """The ids with those special tokens put back that are missing at either end."""
         head = [] if ids[: len(self._head)] == self._head else self._head

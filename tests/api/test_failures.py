@@ -142,7 +142,8 @@ def test_the_deadline(minilm: object, path: str) -> None:
         router.fake("plain-target").delay_s = 30.0
         answer = call(router, "POST", path, json.dumps(bodies[path]).encode())
         assert answer.status == 504
-        assert 200 <= router.logged("request", status=504)["ms"] < 2000
+        # Timers count in milliseconds, and may be one early.
+        assert 198 <= router.logged("request", status=504)["ms"] < 2000
         if path == "/v1/embeddings":
             assert answer.error["code"] == "deadline_exceeded"
         assert router.room("plain-target") == (0, 0)

@@ -1,11 +1,14 @@
 """What every upstream owes the pipeline, the fake as well as the real ones."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
 
+from benchmarks.chaos.local_provider import LocalProvider
+from benchmarks.chaos.manners import MANNERS
 from router.domain.errors import DeadlineExceededError, UpstreamUnavailableError
 from router.domain.ports import Upstream
 from router.domain.types import TokenBatch
@@ -14,6 +17,7 @@ from router.upstreams.packing import PackingUpstream
 from router.upstreams.triton import TritonUpstream
 from router.upstreams.triton_padded import TritonPaddedUpstream
 from tests.support.padded_triton import PADDED_NAME, PROFILES, PaddedTriton
+from tests.support.providers import upstream_of
 from tests.support.triton import MINILM_NAME, SharedTriton
 
 SHORT = [101, 7592, 102]
@@ -24,28 +28,49 @@ def batch(*sequences: list[int]) -> TokenBatch:
     return TokenBatch(
         ids=np.array([token for ids in sequences for token in ids], np.int32),
         lengths=np.array([len(ids) for ids in sequences], np.int32),
+        texts=tuple(" ".join(map(str, ids)) for ids in sequences),
     )
 
 
 @pytest.fixture(
-    params=["fake", "fake, packed", "triton", "triton, packed", "padded", "padded, packed"]
+    params=[
+        "fake",
+        "fake, packed",
+        "triton",
+        "triton, packed",
+        "padded",
+        "padded, packed",
+        *MANNERS,
+    ]
 )
-async def upstream(
-    request: pytest.FixtureRequest, triton: SharedTriton, padded_triton: PaddedTriton
-) -> AsyncIterator[Upstream]:
-    """Each kind, ready."""
-    makers: dict[str, Callable[[], Upstream]] = {
-        "fake": lambda: FakeUpstream(384, delay_s=0.005),
-        "triton": lambda: TritonUpstream(
-            f"grpc://127.0.0.1:{triton.process.ports.grpc}", MINILM_NAME
-        ),
-        "padded": lambda: TritonPaddedUpstream(padded_triton.url, PADDED_NAME, PROFILES),
-    }
-    kind, _, packed = request.param.partition(", ")
-    made = makers[kind]()
-    upstream = PackingUpstream(made, 4096) if packed else made
-    yield upstream
-    await upstream.close()
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of upstream; the real Triton is started only where one is asked for."""
+    if request.param.startswith("triton"):
+        request.getfixturevalue("triton")
+    if request.param.startswith("padded"):
+        request.getfixturevalue("padded_triton")
+    return str(request.param)
+
+
+@pytest.fixture
+async def upstream(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Upstream]:
+    """One of that kind, ready; providers are local servers that keep to their documentation."""
+    name, _, packed = kind.partition(", ")
+    async with contextlib.AsyncExitStack() as stack:
+        if name in MANNERS:
+            provider = await stack.enter_async_context(LocalProvider(name, 384, delay_s=0.005))
+            made: Upstream = upstream_of(provider, name)
+        elif name == "fake":
+            made = FakeUpstream(384, delay_s=0.005)
+        elif name == "padded":
+            padded: PaddedTriton = request.getfixturevalue("padded_triton")
+            made = TritonPaddedUpstream(padded.url, PADDED_NAME, PROFILES)
+        else:
+            shared: SharedTriton = request.getfixturevalue("triton")
+            made = TritonUpstream(f"grpc://127.0.0.1:{shared.process.ports.grpc}", MINILM_NAME)
+        upstream = PackingUpstream(made, 4096) if packed else made
+        yield upstream
+        await upstream.close()
 
 
 async def test_n_vectors_come_in_order(upstream: Upstream) -> None:
@@ -76,12 +101,12 @@ async def test_it_says_that_it_is_ready(upstream: Upstream) -> None:
 async def test_the_timeout_is_kept(upstream: Upstream) -> None:
     """An answer that does not come in time is the deadline's error, not a hang."""
     with pytest.raises(DeadlineExceededError):
-        await upstream.embed(batch(*[LONG] * 16), 0.001)
+        await upstream.embed(batch(*[LONG] * 8), 0.001)
 
 
 async def test_a_call_that_is_given_up_leaves_it_usable(upstream: Upstream) -> None:
     """Cancelling one call disturbs no other."""
-    given_up = asyncio.create_task(upstream.embed(batch(*[LONG] * 16), 10))
+    given_up = asyncio.create_task(upstream.embed(batch(*[LONG] * 8), 10))
     await asyncio.sleep(0.002)
     given_up.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -110,6 +135,16 @@ async def test_a_model_that_is_not_there_is_unavailable(triton: SharedTriton) ->
     """Triton's "unknown model" is what a server says that loads, or unloads, it."""
     upstream = TritonUpstream(f"grpc://127.0.0.1:{triton.process.ports.grpc}", "nobody")
     assert await upstream.ready() is False
+    with pytest.raises(UpstreamUnavailableError):
+        await upstream.embed(batch(SHORT), 5)
+    await upstream.close()
+
+
+async def test_a_provider_that_is_not_there_is_unavailable() -> None:
+    """A refused connection to a provider is the same error."""
+    provider = LocalProvider("qwen")
+    async with provider:
+        upstream = upstream_of(provider, "qwen")
     with pytest.raises(UpstreamUnavailableError):
         await upstream.embed(batch(SHORT), 5)
     await upstream.close()

@@ -101,17 +101,23 @@ class RouterUnderTest:
         return upstream
 
     def upstream(self, target: str) -> Upstream:
-        return self.app._upstreams[target]
+        return self.app.fleet.upstreams[target]
 
     def replace(self, target: str, upstream: Upstream) -> Upstream:
         """Put another upstream in a target's place; returns the one that stood there."""
-        before = self.app._upstreams[target]
-        self.app._upstreams[target] = upstream
+        before = self.app.fleet.upstreams[target]
+        self.app.fleet.upstreams[target] = upstream
         return before
+
+    def recover(self, target: str) -> None:
+        """Forget that the target ever failed."""
+        state = self.app.fleet.states[target]
+        state.breaker.reset()
+        state._resting_until_s = 0.0
 
     def room(self, target: str) -> tuple[int, int]:
         """Requests and tokens that count as under way at the target."""
-        room = self.app.service._rooms[target]
+        room = self.app.fleet.rooms[target]
         return room.requests, room.tokens
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

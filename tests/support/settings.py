@@ -8,6 +8,7 @@ import yaml
 from router.domain.keys import fingerprint
 
 KEY = "ew-key-of-the-tests-0123456789"
+SHY_KEY = "ew-key-of-a-tenant-that-is-not-remembered"
 MAX_TOKENS = 64
 PROMPTS = {
     "query": "Instruct: {instruction}\nQuery: {text}",
@@ -78,6 +79,43 @@ def triton_settings(minilm: Path, grpc_port: int, **changes: Any) -> str:
     )
 
 
+def provider_settings(minilm: Path, urls: dict[str, str], **changes: Any) -> dict[str, Any]:
+    """Providers by kind and address, all of one space, on the route `mixed`; as it would be run."""
+    targets = {
+        kind: {
+            "space": "mixed-space",
+            "upstream": kind if kind in ("cohere", "voyage") else "openai",
+            "profile": kind,
+            "url": url,
+            "model": "some-model",
+            "api_key": {"env": "PROVIDER_KEY"},
+        }
+        for kind, url in urls.items()
+    }
+    space = {
+        "model": "sentence-transformers/all-MiniLM-L6-v2",
+        "dimensions": 384,
+        "max_tokens": MAX_TOKENS,
+        "tokenizer": str(minilm),
+        "matryoshka": [32, 384],
+    }
+    tenants = {
+        "testers": {"keys": [{"name": "test-key", "sha256": fingerprint(KEY)}]},
+        "shy": {"keys": [{"name": "shy-key", "sha256": fingerprint(SHY_KEY)}], "cache": False},
+    }
+    return {
+        "server": server(),
+        "spaces": {"mixed-space": space},
+        "targets": targets,
+        "routes": {"mixed": {"targets": list(urls)}},
+        "tenants": tenants,
+    } | changes
+
+
 def _text(**sections: Any) -> str:
+    """The file; nothing is remembered or verified: a test sees the calls of its own requests."""
     tenants = {"testers": {"keys": [{"name": "test-key", "sha256": fingerprint(KEY)}]}}
-    return yaml.safe_dump({**sections, "tenants": tenants}, sort_keys=False)
+    for space in sections["spaces"].values():
+        space.setdefault("verification", {"enabled": False})
+    cache = {"max_bytes": 0, "share_in_flight": False}
+    return yaml.safe_dump({"cache": cache, **sections, "tenants": tenants}, sort_keys=False)

@@ -1,13 +1,12 @@
-"""Keys, admission and the plan."""
+"""Keys and admission."""
 
 import pytest
 
-from router.domain.errors import AuthenticationError, OverloadedError, UpstreamUnavailableError
+from router.domain.errors import AuthenticationError, OverloadedError
 from router.domain.keys import fingerprint, new_key
-from router.domain.types import Caller, Route, Space, Target
+from router.domain.types import Caller, Target
 from router.policy.admission import Room
 from router.policy.keys import KeyRing
-from router.routing.plan import candidates
 
 KEY = new_key()
 RING = KeyRing({fingerprint(KEY): Caller("acme", "first")})
@@ -81,17 +80,3 @@ def test_a_lone_request_larger_than_the_room_is_let_in() -> None:
     place.enter(1000)
     with pytest.raises(OverloadedError):
         place.enter(1)
-
-
-ROUTE = Route("r", Space("s", "m", 4, 8), ("first", "second", "third"))
-
-
-def test_candidates_keep_the_order_of_the_route() -> None:
-    """Targets that are not ready are left out."""
-    assert candidates(ROUTE, lambda name: name != "second") == ["first", "third"]
-
-
-def test_no_ready_target_is_unavailable() -> None:
-    """The error names the route and asks to come back."""
-    with pytest.raises(UpstreamUnavailableError, match="no target of r is ready"):
-        candidates(ROUTE, lambda name: False)

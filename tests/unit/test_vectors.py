@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from router.domain.errors import DimensionError, UpstreamContractError
-from router.domain.types import Space
-from router.vectors.checks import require_contract
+from router.domain.types import Space, TokenBatch
+from router.vectors.checks import require_contract, require_distinct
 from router.vectors.codecs import json_base64, json_floats
 from router.vectors.matryoshka import checked_dimension, narrow
 
@@ -114,3 +114,27 @@ def test_both_codecs_keep_every_bit() -> None:
         assert np.array_equal(np.array(json.loads(text), np.float32), row)
         decoded = np.frombuffer(base64.b64decode(json.loads(code)), "<f4")
         assert np.array_equal(decoded, row)
+
+
+def sequences(*ids: list[int]) -> TokenBatch:
+    return TokenBatch(
+        np.array([token for one in ids for token in one], "i4"),
+        np.array([len(one) for one in ids], "i4"),
+    )
+
+
+def test_one_vector_for_different_inputs_is_refused() -> None:
+    """Servers that join or cut their inputs give that; models do not."""
+    vectors = unit(3, 8)[[0, 1, 0]]
+    with pytest.raises(UpstreamContractError, match="one vector to different inputs"):
+        require_distinct(vectors, sequences([1, 2], [3], [2, 1]))
+
+
+def test_the_same_input_may_have_the_same_vector() -> None:
+    """Equal ids, equal vectors; and vectors that only begin alike are different."""
+    vectors = unit(3, 8)[[0, 1, 0]]
+    require_distinct(vectors, sequences([1, 2], [3], [1, 2]))
+    alike = unit(2, 8)
+    alike[1, :2] = alike[0, :2]
+    require_distinct(alike, sequences([1], [2]))
+    require_distinct(unit(1, 8), sequences([1]))

@@ -1,0 +1,93 @@
+"""A circuit breaker: a target that keeps failing is left alone, then tried with single calls.
+
+Closed → (failures) → open → (time) → half-open, one probe at a time → closed, or open for longer.
+Time is passed in, in seconds on the monotonic clock.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerLimits:
+    """When to open and for how long; ratios of the last `window` outcomes."""
+
+    consecutive_failures: int = 3
+    failure_ratio: float = 0.25
+    window: int = 20
+    least_outcomes: int = 8
+    open_s: float = 1.0
+    longest_open_s: float = 30.0
+
+
+class Breaker:
+    """The breaker of one target. Every `started` is followed by exactly one of the three ends."""
+
+    def __init__(self, limits: BreakerLimits) -> None:
+        self._limits = limits
+        self._outcomes: deque[bool] = deque(maxlen=limits.window)
+        self._consecutive = 0
+        self._opened_s: float | None = None
+        self._open_s = limits.open_s
+        self._probing = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether calls pass freely."""
+        return self._opened_s is None
+
+    def remaining_s(self, now_s: float) -> float:
+        """Seconds until a probe may pass; 0 where calls pass or a probe is due."""
+        if self._opened_s is None:
+            return 0.0
+        return max(0.0, self._opened_s + self._open_s - now_s)
+
+    def allows(self, now_s: float) -> bool:
+        """Whether a call may start now: always when closed, one at a time when half-open."""
+        return self._opened_s is None or (not self._probing and self.remaining_s(now_s) == 0.0)
+
+    def started(self) -> None:
+        """A call starts, which `allows` has let pass."""
+        if self._opened_s is not None:
+            self._probing = True
+
+    def succeeded(self) -> None:
+        """A call gave vectors."""
+        if self._opened_s is not None:
+            # A call from before the opening that comes home late proves nothing.
+            if self._probing:
+                self.reset()
+            return
+        self._consecutive = 0
+        self._outcomes.append(True)
+
+    def failed(self, now_s: float) -> None:
+        """A call failed through the target's fault."""
+        if self._opened_s is not None:
+            # Nor do late failures: only a probe that was due makes the pause longer.
+            if self.remaining_s(now_s) == 0.0:
+                self._probing = False
+                self._open_s = min(self._limits.longest_open_s, self._open_s * 2)
+                self._opened_s = now_s
+            return
+        self._consecutive += 1
+        self._outcomes.append(False)
+        if self._consecutive >= self._limits.consecutive_failures or self._fails_too_often():
+            self._opened_s = now_s
+
+    def abandoned(self) -> None:
+        """A call ended without telling anything of the target."""
+        self._probing = False
+
+    def reset(self) -> None:
+        """Close, and forget what was."""
+        self._outcomes.clear()
+        self._consecutive = 0
+        self._opened_s = None
+        self._open_s = self._limits.open_s
+        self._probing = False
+
+    def _fails_too_often(self) -> bool:
+        seen = len(self._outcomes)
+        failures = seen - sum(self._outcomes)
+        return seen >= self._limits.least_outcomes and failures >= seen * self._limits.failure_ratio

@@ -1,0 +1,1 @@
+"""`embedway verify`, `explain` and `compare`: what a fleet is worth, without doors."""
