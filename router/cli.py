@@ -70,8 +70,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_fleet_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    verify = commands.add_parser("verify", help="hold every target against its space's reference")
-    verify.add_argument("--config", type=Path, required=True)
+    verify = commands.add_parser(
+        "verify", help="hold targets against their space's reference, or one server against gates"
+    )
+    subject = verify.add_mutually_exclusive_group(required=True)
+    subject.add_argument("--config", type=Path, help="every target of a configuration")
+    subject.add_argument("--url", help="any server: http(s)://HOST/v1 or grpc://HOST:PORT")
+    verify.add_argument("--model", help="with --url: the model's name there")
+    verify.add_argument("--key-env", help="with --url: the environment variable of its key")
+    verify.add_argument("--golden", type=Path, help="with --url: what was published of the model")
     verify.add_argument("--space", help="the space whose reference vectors are written")
     verify.add_argument("--write", type=Path, help="write them to this file")
     verify.set_defaults(run=_verify)
@@ -99,12 +106,33 @@ def _add_fleet_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
 def _verify(options: argparse.Namespace) -> int:
     from router.tools.verify import verify  # noqa: PLC0415 - see _up
 
+    if options.url is not None:
+        return _verify_running(options)
     if (options.space is None) != (options.write is None):
         print("embedway: --space and --write belong together", file=sys.stderr)
         return 1
     write = None if options.write is None else (options.space, options.write)
     settings, environment = load_settings(options.config), process_environment()
     return _status(verify(settings, environment, SystemClock(), Console(), write))
+
+
+def _verify_running(options: argparse.Namespace) -> int:
+    from router.tools.published import read_published  # noqa: PLC0415 - see _up
+    from router.tools.verify_running import verify_running  # noqa: PLC0415 - see _up
+    from router.up.assets import published_golden  # noqa: PLC0415 - see _up
+
+    if options.model is None:
+        print("embedway: --url needs --model", file=sys.stderr)
+        return 1
+    key = None
+    if options.key_env is not None:
+        key = process_environment().get(options.key_env)
+        if key is None:
+            print(f"embedway: the variable {options.key_env} is not set", file=sys.stderr)
+            return 1
+    path = options.golden or published_golden(options.model)
+    published = None if path is None else read_published(path)
+    return _status(verify_running(options.url, options.model, key, published, Console()))
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
 """The project's files that are not Python of the router: backend, model repository, C source."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,13 @@ class Assets:
     def batch_strategy(self) -> Path:
         """C source of the batch strategy."""
         return self.root / "deploy/triton/batch_strategy.c"
+
+
+def published_golden(model: str) -> Path | None:
+    """The golden vectors or scores that the repository holds of a model, however it is spelt."""
+    spelt = re.sub(r"[^a-z0-9]+", "_", model.rpartition("/")[2].lower()).strip("_")
+    path = find_assets().models / spelt / "golden.json"
+    return path if path.is_file() else None
 
 
 def find_assets() -> Assets:
