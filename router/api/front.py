@@ -5,17 +5,25 @@ from router.api.http import Endpoint, HttpFront
 from router.api.kserve_http import KServeHttpDoor
 from router.api.openai import OpenAIDoor
 from router.api.openapi import DocumentationDoor
+from router.authentication.authenticator import Authenticator
 from router.config.settings import Server
 from router.domain.clock import Clock
+from router.domain.types import Scope
 from router.service import EmbeddingService
 from router.telemetry.logs import Log
 
 # A model's name may hold slashes, as Hugging Face ids do.
 _MODEL = r"(?P<model>.+?)"
+_EMBED = (Scope.EMBED,)
 
 
 def build_front(
-    service: EmbeddingService, health: HealthDoor, limits: Server, clock: Clock, log: Log
+    service: EmbeddingService,
+    authenticator: Authenticator,
+    health: HealthDoor,
+    limits: Server,
+    clock: Clock,
+    log: Log,
 ) -> HttpFront:
     """Every path of the HTTP front."""
     openai = OpenAIDoor(service, limits, clock)
@@ -23,7 +31,7 @@ def build_front(
     pages = DocumentationDoor(service)
     return HttpFront(
         exact={
-            "/v1/embeddings": Endpoint({"POST": openai.embeddings}),
+            "/v1/embeddings": Endpoint({"POST": openai.embeddings}, scopes=_EMBED),
             "/v1/models": Endpoint({"GET": openai.models}),
             "/health/live": Endpoint({"GET": health.live}, needs_key=False),
             "/health/ready": Endpoint({"GET": health.ready}, needs_key=False),
@@ -35,13 +43,15 @@ def build_front(
         },
         patterns={
             f"/v1/models/{_MODEL}": Endpoint({"GET": openai.model}),
-            rf"/v2/models/{_MODEL}(/versions/[^/]+)?/infer": Endpoint({"POST": kserve.infer}),
+            rf"/v2/models/{_MODEL}(/versions/[^/]+)?/infer": Endpoint(
+                {"POST": kserve.infer}, scopes=_EMBED
+            ),
             rf"/v2/models/{_MODEL}(/versions/[^/]+)?/ready": Endpoint(
                 {"GET": kserve.model_ready}, needs_key=False
             ),
             rf"/v2/models/{_MODEL}(/versions/[^/]+)?": Endpoint({"GET": kserve.model}),
         },
-        authenticate=service.authenticate,
+        authenticator=authenticator,
         clock=clock,
         log=log,
         log_requests=limits.log_requests,

@@ -1,8 +1,9 @@
 """What the pipeline needs from the rooms it brings together."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from router.domain.types import Float32Array, TokenBatch
+from router.domain.types import Float32Array, KeyChanges, KnownKey, TokenBatch
 
 
 class Upstream(Protocol):
@@ -43,4 +44,36 @@ class Tokenizer(Protocol):
 
     def truncate(self, ids: list[int], max_tokens: int) -> list[int]:
         """Complete ids cut to `max_tokens`, special tokens kept at both ends."""
+        ...
+
+
+class KeyDirectory(Protocol):
+    """The keys that were made through the admin API or the CLI, as authentication asks for them."""
+
+    async def find_keys(self, digests: Sequence[bytes]) -> Mapping[bytes, KnownKey]:
+        """Keys by SHA-256 digest, in one indexed query; KeysUnavailableError."""
+        ...
+
+    async def find_tenants(self, names: Sequence[str]) -> Mapping[str, bool]:
+        """Whether each tenant that there is may call, in one indexed query; KeysUnavailableError."""
+        ...
+
+    async def changes(self, since: int | None) -> KeyChanges:
+        """What has changed after a revision; None asks for the present revision alone.
+
+        Raises KeysUnavailableError.
+        """
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Tells what a JSON Web Token says of its bearer."""
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether any token could be good."""
+        ...
+
+    async def verify(self, token: bytes) -> KnownKey:
+        """The bearer; AuthenticationError, or KeysUnavailableError where nobody can say."""
         ...
