@@ -13,6 +13,7 @@ EmbedwayError
 │   └── BodyTooLargeError
 ├── DeadlineExceededError         the time that the request was given is over
 ├── OverloadedError               no room now; the same request may succeed later
+├── StoreUnavailableError         the database is needed now and cannot be reached
 └── UpstreamError                 a target failed
     ├── UpstreamUnavailableError  it cannot be reached, is starting, or is going away
     ├── UpstreamOverloadedError   it has no room now
@@ -107,6 +108,17 @@ class OverloadedError(EmbedwayError):
     """The router has no room; `retry_after_s` (seconds) is when to ask again."""
 
     code = "overloaded"
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StoreUnavailableError(EmbedwayError):
+    """The database is needed and cannot be reached; `retry_after_s` (seconds) is when to retry."""
+
+    code = "store_unavailable"
     retryable = True
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
