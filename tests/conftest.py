@@ -10,6 +10,7 @@ from router.up.cache import cache_folder
 from router.up.wheels import MINILM, fetch
 from router.upstreams.fake import FakeUpstream
 from tests.support import triton as tritons
+from tests.support.postgres import Postgres
 from tests.support.router_under_test import RouterUnderTest, eventually
 from tests.support.settings import fake_settings, triton_settings
 
@@ -41,6 +42,23 @@ async def triton(minilm: Path, qwen3_folder: Path) -> AsyncIterator[tritons.Shar
     }
     async with tritons.running_triton(weights) as shared:
         yield shared
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A real PostgreSQL, running."""
+    server = Postgres(tmp_path_factory.mktemp("postgres") / "data")
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address of a new, empty database; the test runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/embedway.db"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.database()
 
 
 def _ready(router: RouterUnderTest) -> RouterUnderTest:

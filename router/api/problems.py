@@ -41,6 +41,7 @@ _TABLE: dict[type[errors.EmbedwayError], tuple[int, str, grpc.StatusCode]] = {
     errors.DeadlineExceededError: (504, _SERVER, grpc.StatusCode.DEADLINE_EXCEEDED),
     errors.OverloadedError: (429, _LIMIT, grpc.StatusCode.RESOURCE_EXHAUSTED),
     errors.KeysUnavailableError: (503, _SERVER, grpc.StatusCode.UNAVAILABLE),
+    errors.StoreUnavailableError: (503, _SERVER, grpc.StatusCode.UNAVAILABLE),
     errors.UpstreamError: (502, _SERVER, grpc.StatusCode.INTERNAL),
     errors.UpstreamUnavailableError: (503, _SERVER, grpc.StatusCode.UNAVAILABLE),
     errors.UpstreamOverloadedError: (429, _LIMIT, grpc.StatusCode.RESOURCE_EXHAUSTED),

@@ -18,6 +18,7 @@ EmbedwayError
 ├── DeadlineExceededError         the time that the request was given is over
 ├── OverloadedError               no room now; the same request may succeed later
 ├── KeysUnavailableError          nobody can say now whether a key is good; never "it is wrong"
+├── StoreUnavailableError         the database is needed now and cannot be reached
 └── UpstreamError                 a target failed
     ├── UpstreamUnavailableError  it cannot be reached, is starting, or is going away
     ├── UpstreamOverloadedError   it has no room now
@@ -147,6 +148,17 @@ class KeysUnavailableError(EmbedwayError):
     """What knows the key cannot be asked; `retry_after_s` (seconds) is when to ask again."""
 
     code = "keys_unavailable"
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StoreUnavailableError(EmbedwayError):
+    """The database is needed and cannot be reached; `retry_after_s` (seconds) is when to retry."""
+
+    code = "store_unavailable"
     retryable = True
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
