@@ -86,8 +86,14 @@ class Authenticator:
             key = found
         return usable(key, self._clock.wall_s())
 
+    async def start(self) -> None:
+        """Begin to hear of changes."""
+        await self._watch.start()
+
     async def close(self) -> None:
-        """End what waits for the store."""
+        """End what waits for the store, or listens to it."""
+        await self._watch.close()
+        await self._tokens.close()
         await self._keys.close()
         await self._tenants.close()
 
@@ -116,7 +122,10 @@ class Authenticator:
         revision = self._cache.revision
         key = await self._tokens.verify(secret)
         tenant = key.caller.tenant
-        if tenant not in self._declared.tenants and not await self._tenants.find(tenant):
+        may_call = self._declared.tenants.get(tenant)
+        if may_call is None:
+            may_call = await self._tenants.find(tenant)
+        if not may_call:
             raise AuthenticationError("The token's tenant is unknown here, or disabled.")
         kept_until_s = self._clock.wall_s() + _TOKEN_KEPT_S
         if key.expires_s is not None:

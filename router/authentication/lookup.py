@@ -4,12 +4,12 @@ So a store sees one connection's worth of look-ups from a process, whatever stra
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from router.domain.errors import EmbedwayError, KeysUnavailableError
 
-Name = TypeVar("Name", bytes, str)
+Name = TypeVar("Name", bound=Hashable)
 Answer = TypeVar("Answer")
 
 # One statement of this many parameters is still cheap; it bounds what a slow query holds up.

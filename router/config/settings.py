@@ -203,6 +203,15 @@ class IssuerSettings(Section):
         return url
 
 
+class StoreSettings(Section):
+    """The database of tenants, keys, quotas and the ledger."""
+
+    url: str = "sqlite:///embedway.db"
+    """sqlite:///FILE, or postgresql://user@host/database with the password elsewhere."""
+    url_env: str | None = None
+    """Environment variable that holds the address, where it has a password in it."""
+
+
 class AuthenticationSettings(Section):
     """How keys of the store and tokens are held in memory, and whose tokens are taken."""
 
@@ -236,6 +245,8 @@ class Settings(Section):
     """Model names by name."""
     tenants: dict[Name, TenantSettings] = Field(min_length=1)
     """Tenants by name."""
+    store: StoreSettings = StoreSettings()
+    """The database of tenants, keys, quotas and the ledger."""
     authentication: AuthenticationSettings = AuthenticationSettings()
     """How keys of the store and tokens are held in memory, and whose tokens are taken."""
 

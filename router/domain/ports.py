@@ -51,17 +51,17 @@ class KeyDirectory(Protocol):
     """The keys that were made through the admin API or the CLI, as authentication asks for them."""
 
     async def find_keys(self, digests: Sequence[bytes]) -> Mapping[bytes, KnownKey]:
-        """Keys by SHA-256 digest, in one indexed query; KeysUnavailableError."""
+        """Keys by SHA-256 digest, in one indexed query; StoreUnavailableError."""
         ...
 
     async def find_tenants(self, names: Sequence[str]) -> Mapping[str, bool]:
-        """Whether each tenant that there is may call, in one indexed query; KeysUnavailableError."""
+        """Whether each tenant that there is may call; StoreUnavailableError."""
         ...
 
     async def changes(self, since: int | None) -> KeyChanges:
         """What has changed after a revision; None asks for the present revision alone.
 
-        Raises KeysUnavailableError.
+        Raises StoreUnavailableError.
         """
         ...
 
@@ -76,4 +76,8 @@ class TokenVerifier(Protocol):
 
     async def verify(self, token: bytes) -> KnownKey:
         """The bearer; AuthenticationError, or KeysUnavailableError where nobody can say."""
+        ...
+
+    async def close(self) -> None:
+        """Give up what is under way."""
         ...

@@ -61,7 +61,7 @@ class KeySource:
             return found
         if self._keys is None or self._fetched_s < self._tried_s:
             raise KeysUnavailableError("the identity provider's keys cannot be fetched right now")
-        raise AuthenticationError("The token is signed with a key that its issuer does not publish.")
+        raise AuthenticationError("The token's key is not one that its issuer publishes.")
 
     async def close(self) -> None:
         """Give up a fetch under way."""

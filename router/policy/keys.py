@@ -1,7 +1,7 @@
 """Who may call, and for what: the rules for a key that a client shows."""
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from router.domain.errors import AuthenticationError, ScopeError
 from router.domain.keys import KEY_LENGTH, PREFIX
@@ -18,7 +18,7 @@ _SLOT = 8
 
 
 def shown_secret(authorization: bytes | None) -> bytes:
-    """The key or token of an `Authorization: Bearer` value; AuthenticationError if there is none."""
+    """The key or token of an `Authorization: Bearer` value; AuthenticationError for none."""
     scheme, _, secret = (authorization or b"").partition(b" ")
     secret = secret.strip()
     if scheme.lower() != b"bearer" or not secret:
@@ -67,9 +67,9 @@ def require_scope(caller: Caller, *anyone_of: Scope) -> None:
 class KeyRing:
     """The keys that the configuration file declares, all in memory."""
 
-    def __init__(self, keys: Mapping[str, KnownKey], tenants: Iterable[str] = ()) -> None:
-        """Take keys by their fingerprint (hexadecimal SHA-256), and the tenants of the file."""
-        self.tenants = frozenset(tenants)
+    def __init__(self, keys: Mapping[str, KnownKey], tenants: Mapping[str, bool]) -> None:
+        """Take keys by fingerprint (hexadecimal SHA-256), and whether each tenant may call."""
+        self.tenants = dict(tenants)
         self._slots: dict[bytes, list[tuple[bytes, KnownKey]]] = {}
         for text, key in keys.items():
             digest = bytes.fromhex(text)

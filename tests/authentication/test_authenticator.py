@@ -45,7 +45,7 @@ async def parts() -> AsyncIterator[Parts]:
     directory, cache, clock = MemoryDirectory(), KeyCache(100, 100), HandClock()
     watch = ChangeWatch(directory, cache, clock, STALENESS_S, lambda is_reachable: None)
     await watch.poll()
-    authenticator = Authenticator(KeyRing({}), cache, directory, watch, NoTokens(), clock)
+    authenticator = Authenticator(KeyRing({}, {}), cache, directory, watch, NoTokens(), clock)
     yield Parts(directory, cache, watch, clock, authenticator)
     await authenticator.close()
 
@@ -178,7 +178,7 @@ async def test_known_keys_work_while_the_store_is_down_until_they_are_too_old(
 
 
 async def test_unknown_keys_are_unavailable_while_the_store_is_down(parts: Parts) -> None:
-    """Nobody can say that they are wrong, so nobody does; once the store is back, they are asked."""
+    """Nobody can say that they are wrong, so nobody does; later they are asked about."""
     shown, _ = parts.give()
     parts.directory.is_down = True
     with pytest.raises(KeysUnavailableError):

@@ -63,6 +63,9 @@ class NoTokens:
         del token
         raise AssertionError("no token should come here")
 
+    async def close(self) -> None:
+        pass
+
 
 class HandClock:
     """A clock that stands still until it is moved."""

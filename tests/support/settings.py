@@ -80,4 +80,4 @@ def triton_settings(minilm: Path, grpc_port: int, **changes: Any) -> str:
 
 def _text(**sections: Any) -> str:
     tenants = {"testers": {"keys": [{"name": "test-key", "sha256": fingerprint(KEY)}]}}
-    return yaml.safe_dump({**sections, "tenants": tenants}, sort_keys=False)
+    return yaml.safe_dump({"tenants": tenants, **sections}, sort_keys=False)
