@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Mapping
 
+from router.administration import Administration
 from router.api.front import build_front
 from router.api.health import HealthDoor
 from router.api.kserve_grpc import KServeGrpcDoor
 from router.api.servers import GrpcServer, HttpServer
 from router.authentication.authenticator import Authenticator
 from router.authentication.changes import ChangeWatch
+from router.config.declared import declared_keys, declared_tenants
 from router.config.domain_of import keys_of, routes_of, spaces_of, targets_of
 from router.config.load import store_url
 from router.config.settings import Settings, SpaceSettings, TargetSettings
@@ -23,6 +25,7 @@ from router.service import EmbeddingService
 from router.store.engine import open_engine
 from router.store.key_directory import SqlKeyDirectory
 from router.store.migrate import prepare
+from router.store.tenant_store import SqlTenantStore
 from router.telemetry.logs import Log
 from router.text.tokenizer import HuggingFaceTokenizer
 from router.upstreams.fake import FakeUpstream
@@ -64,7 +67,15 @@ class App:
         self.authenticator = self._build_authenticator(environment, clock)
         health = HealthDoor(self.service, lambda: self._draining)
         self.is_ready = health.is_ready
-        front = build_front(self.service, self.authenticator, health, settings.server, clock, log)
+        front = build_front(
+            self.service,
+            self.authenticator,
+            self._build_administration(clock),
+            health,
+            settings.server,
+            clock,
+            log,
+        )
         server = settings.server
         self.http = HttpServer(front, server.host, server.port)
         self.grpc: GrpcServer | None = None
@@ -120,6 +131,11 @@ class App:
             tokens=OidcVerifier(settings.issuers, fetch, clock),
             clock=clock,
         )
+
+    def _build_administration(self, clock: Clock) -> Administration:
+        settings = self._settings
+        store = SqlTenantStore(self._engine)
+        return Administration(store, declared_tenants(settings), declared_keys(settings), clock)
 
     def _report_store(self, is_reachable: bool) -> None:
         self._log.event("store", reachable=is_reachable)

@@ -72,6 +72,7 @@ class Exchange:
         """`arrived_s` is on the monotonic clock."""
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
         self.request_id = request_id
         self.arrived_s = arrived_s
         self.facts = Facts()

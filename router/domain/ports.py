@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from router.domain.tenants import KeyChange, KeyDescription, NewKey, Tenant, TenantChange
 from router.domain.types import Float32Array, KeyChanges, KnownKey, TokenBatch
 
 
@@ -80,4 +81,48 @@ class TokenVerifier(Protocol):
 
     async def close(self) -> None:
         """Give up what is under way."""
+        ...
+
+
+class TenantStore(Protocol):
+    """Tenants and keys that can be made and changed; every method may raise StoreUnavailableError.
+
+    `now_s` is in seconds since the Unix epoch; `sha256` is a key's fingerprint.
+    """
+
+    def create_tenant(self, name: str, tags: dict[str, str], now_s: float) -> Tenant:
+        """A new tenant; RecordExistsError."""
+        ...
+
+    def tenants(self, after: str, limit: int) -> list[Tenant]:
+        """At most `limit` tenants in the order of their names, those after a name."""
+        ...
+
+    def tenant(self, name: str) -> Tenant:
+        """One tenant; UnknownRecordError."""
+        ...
+
+    def change_tenant(self, name: str, change: TenantChange, now_s: float) -> Tenant:
+        """The tenant as it is now; UnknownRecordError."""
+        ...
+
+    def create_key(self, new: NewKey, sha256: str, now_s: float) -> KeyDescription:
+        """A new key; UnknownRecordError, RecordExistsError."""
+        ...
+
+    def keys(self, tenant: str, after: str, limit: int) -> list[KeyDescription]:
+        """At most `limit` keys of a tenant, those after the one with an id; UnknownRecordError."""
+        ...
+
+    def change_key(self, tenant: str, name: str, change: KeyChange, now_s: float) -> KeyDescription:
+        """The key as it is now; UnknownRecordError."""
+        ...
+
+    def rotate_key(
+        self, tenant: str, name: str, sha256: str, grace_s: float, now_s: float
+    ) -> KeyDescription:
+        """The key with a new value; the old one goes on for `grace_s` seconds.
+
+        Raises UnknownRecordError, InvalidInputError.
+        """
         ...

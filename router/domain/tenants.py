@@ -45,6 +45,20 @@ class KeyDescription:
     rotated_s: float | None = None
     grace_until_s: float | None = None
 
+    @property
+    def ends_s(self) -> float | None:
+        """When it is refused from: at its end, or at that of its grace; None is never."""
+        ends = [end for end in (self.expires_s, self.grace_until_s) if end is not None]
+        return min(ends, default=None)
+
+    def status(self, now_s: float) -> str:
+        """One word: active, rotated (and in its grace), disabled or expired."""
+        if self.is_disabled:
+            return "disabled"
+        if self.ends_s is not None and now_s >= self.ends_s:
+            return "expired"
+        return "active" if self.rotated_s is None else "rotated"
+
 
 @dataclass(frozen=True, slots=True)
 class NewKey:

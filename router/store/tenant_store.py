@@ -4,14 +4,12 @@ A transaction that changes anything takes the counter's row first. So writers st
 order of revisions is the order of commits, and no process that polls can miss one in between.
 """
 
-import json
 import secrets
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, delete, insert, select, tuple_, update
 
-from router.domain.errors import InvalidInputError, RecordExistsError, UnknownRecordError
+from router.domain.errors import InvalidInputError, RecordExistsError
 from router.domain.tenants import (
     KeyChange,
     KeyDescription,
@@ -21,8 +19,18 @@ from router.domain.tenants import (
     TenantChange,
 )
 from router.store.engine import reading, transaction
-from router.store.key_directory import COUNTER, scopes_of
+from router.store.key_directory import COUNTER
 from router.store.tables import change_counters, key_changes, keys, tenants
+from router.store.tenant_rows import (
+    as_json,
+    current,
+    described_key,
+    described_tenant,
+    key_rows,
+    require_keys,
+    require_tenant,
+    tenant_row,
+)
 
 # A process that sleeps through more forgets all it knows, which is as good.
 _KEPT_CHANGES = 10_000
@@ -39,9 +47,9 @@ class SqlTenantStore:
         """A new tenant; RecordExistsError."""
         with transaction(self._engine) as connection:
             _announce(connection, tenant=name)
-            if _tenant(connection, name) is not None:
+            if tenant_row(connection, name) is not None:
                 raise RecordExistsError(f"there is a tenant {name} already", param="name")
-            row = {"name": name, "tags": _json(tags), "source": _API, "created_s": now_s}
+            row = {"name": name, "tags": as_json(tags), "source": _API, "created_s": now_s}
             connection.execute(insert(tenants).values(**row, changed_s=now_s))
         return Tenant(name=name, source=_API, tags=tags, created_s=now_s)
 
@@ -54,12 +62,12 @@ class SqlTenantStore:
             .limit(limit)
         )
         with transaction(reading(self._engine)) as connection:
-            return [_described_tenant(row) for row in connection.execute(query)]
+            return [described_tenant(row) for row in connection.execute(query)]
 
     def tenant(self, name: str) -> Tenant:
         """One tenant; UnknownRecordError."""
         with transaction(reading(self._engine)) as connection:
-            return _described_tenant(_require_tenant(connection, name))
+            return described_tenant(require_tenant(connection, name))
 
     def change_tenant(self, name: str, change: TenantChange, now_s: float) -> Tenant:
         """The tenant as it is now; UnknownRecordError."""
@@ -67,19 +75,19 @@ class SqlTenantStore:
         if change.is_disabled is not None:
             values["disabled_s"] = now_s if change.is_disabled else None
         if change.tags is not None:
-            values["tags"] = _json(change.tags)
+            values["tags"] = as_json(change.tags)
         with transaction(self._engine) as connection:
             _announce(connection, tenant=name)
-            _require_tenant(connection, name)
+            require_tenant(connection, name)
             connection.execute(update(tenants).where(tenants.c.name == name).values(**values))
-            return _described_tenant(_require_tenant(connection, name))
+            return described_tenant(require_tenant(connection, name))
 
     def create_key(self, new: NewKey, sha256: str, now_s: float) -> KeyDescription:
         """A new key, known by the SHA-256 of its value; UnknownRecordError, RecordExistsError."""
         with transaction(self._engine) as connection:
             _announce(connection, sha256=sha256)
-            _require_tenant(connection, new.tenant)
-            if _rows(connection, new.tenant, new.name):
+            require_tenant(connection, new.tenant)
+            if key_rows(connection, new.tenant, new.name):
                 raise RecordExistsError(
                     f"tenant {new.tenant} has a key {new.name} already", param="name"
                 )
@@ -92,9 +100,9 @@ class SqlTenantStore:
             place = select(keys.c.name, keys.c.id).where(keys.c.id == after)
             query = query.where(tuple_(keys.c.name, keys.c.id) > place.scalar_subquery())
         with transaction(reading(self._engine)) as connection:
-            _require_tenant(connection, tenant)
+            require_tenant(connection, tenant)
             rows = connection.execute(query.order_by(keys.c.name, keys.c.id).limit(limit))
-            return [_described(row) for row in rows]
+            return [described_key(row) for row in rows]
 
     def change_key(self, tenant: str, name: str, change: KeyChange, now_s: float) -> KeyDescription:
         """The key as it is now, an old value in its grace included; UnknownRecordError."""
@@ -102,19 +110,19 @@ class SqlTenantStore:
         if change.is_disabled is not None:
             values["disabled_s"] = now_s if change.is_disabled else None
         if change.scopes is not None:
-            values["scopes"] = _json(sorted(change.scopes))
+            values["scopes"] = as_json(sorted(change.scopes))
         if change.tags is not None:
-            values["tags"] = _json(change.tags)
+            values["tags"] = as_json(change.tags)
         if change.expires_s is not None or change.never_expires:
             values["expires_s"] = change.expires_s
         with transaction(self._engine) as connection:
             _lock(connection)
-            rows = _require_rows(connection, tenant, name)
+            rows = require_keys(connection, tenant, name)
             for row in rows:
                 _announce(connection, sha256=row.sha256)
             mine = (keys.c.tenant == tenant) & (keys.c.name == name)
             connection.execute(update(keys).where(mine).values(**values))
-            return _described(_current(_require_rows(connection, tenant, name)))
+            return described_key(current(require_keys(connection, tenant, name)))
 
     def rotate_key(
         self, tenant: str, name: str, sha256: str, grace_s: float, now_s: float
@@ -125,12 +133,12 @@ class SqlTenantStore:
         """
         with transaction(self._engine) as connection:
             _announce(connection, sha256=sha256)
-            old = _current(_require_rows(connection, tenant, name))
+            old = current(require_keys(connection, tenant, name))
             if old.disabled_s is not None:
                 raise InvalidInputError(f"key {name} is disabled: enable it, or make another")
             _announce(connection, sha256=old.sha256)
             _retire(connection, old, grace_s, now_s)
-            described = _described(old)
+            described = described_key(old)
             new = NewKey(tenant, name, described.scopes, described.tags, old.expires_s)
             return _insert(connection, new, sha256, now_s)
 
@@ -160,8 +168,8 @@ def _insert(connection: Connection, new: NewKey, sha256: str, now_s: float) -> K
         "tenant": new.tenant,
         "name": new.name,
         "sha256": sha256,
-        "scopes": _json(sorted(new.scopes)),
-        "tags": _json(new.tags),
+        "scopes": as_json(sorted(new.scopes)),
+        "tags": as_json(new.tags),
         "source": _API,
         "created_s": now_s,
         "expires_s": new.expires_s,
@@ -169,7 +177,7 @@ def _insert(connection: Connection, new: NewKey, sha256: str, now_s: float) -> K
     }
     connection.execute(insert(keys).values(**row))
     stored = connection.execute(select(keys).where(keys.c.id == row["id"])).one()
-    return _described(stored)
+    return described_key(stored)
 
 
 def _retire(connection: Connection, old: Row[Any], grace_s: float, now_s: float) -> None:
@@ -177,64 +185,3 @@ def _retire(connection: Connection, old: Row[Any], grace_s: float, now_s: float)
     connection.execute(delete(keys).where(mine, keys.c.grace_until_s <= now_s))
     times = {"rotated_s": now_s, "grace_until_s": now_s + grace_s, "changed_s": now_s}
     connection.execute(update(keys).where(keys.c.id == old.id).values(**times))
-
-
-def _rows(connection: Connection, tenant: str, name: str) -> Sequence[Row[Any]]:
-    query = select(keys).where(keys.c.tenant == tenant, keys.c.name == name, keys.c.source == _API)
-    return connection.execute(query).all()
-
-
-def _require_rows(connection: Connection, tenant: str, name: str) -> Sequence[Row[Any]]:
-    rows = _rows(connection, tenant, name)
-    if not rows:
-        raise UnknownRecordError(f"tenant {tenant} has no key {name}")
-    return rows
-
-
-def _current(rows: Sequence[Row[Any]]) -> Row[Any]:
-    """The row whose value was not replaced; there is one, for writers stand in line."""
-    return next(row for row in rows if row.rotated_s is None)
-
-
-def _tenant(connection: Connection, name: str) -> Row[Any] | None:
-    query = select(tenants).where(tenants.c.name == name, tenants.c.source == _API)
-    return connection.execute(query).one_or_none()
-
-
-def _require_tenant(connection: Connection, name: str) -> Row[Any]:
-    row = _tenant(connection, name)
-    if row is None:
-        raise UnknownRecordError(f"there is no tenant {name}")
-    return row
-
-
-def _described_tenant(row: Row[Any]) -> Tenant:
-    return Tenant(
-        name=row.name,
-        source=Source(row.source),
-        tags=json.loads(row.tags),
-        created_s=row.created_s,
-        disabled_s=row.disabled_s,
-        is_disabled=row.disabled_s is not None,
-    )
-
-
-def _described(row: Row[Any]) -> KeyDescription:
-    return KeyDescription(
-        id=row.id,
-        tenant=row.tenant,
-        name=row.name,
-        source=Source(row.source),
-        scopes=scopes_of(row.scopes),
-        tags=json.loads(row.tags),
-        created_s=row.created_s,
-        expires_s=row.expires_s,
-        disabled_s=row.disabled_s,
-        is_disabled=row.disabled_s is not None,
-        rotated_s=row.rotated_s,
-        grace_until_s=row.grace_until_s,
-    )
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True)
