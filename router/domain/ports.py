@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from router.domain.quotas import Ask, Grant, Quota
 from router.domain.tenants import KeyChange, KeyDescription, NewKey, Tenant, TenantChange
 from router.domain.types import Float32Array, KeyChanges, KnownKey, TokenBatch
 
@@ -125,4 +126,105 @@ class TenantStore(Protocol):
 
         Raises UnknownRecordError, InvalidInputError.
         """
+        ...
+
+
+class Leases(Protocol):
+    """The leases of this process in the store; blocking, so called on a thread.
+
+    All raise StoreUnavailableError, after which nobody knows whether it happened; so all may be
+    repeated.
+    """
+
+    def take(self, asks: Sequence[Ask], now_s: float) -> list[Grant]:
+        """The answer to each ask; they are for different windows."""
+        ...
+
+    def give_back(self, keeps: Mapping[int, int]) -> None:
+        """Reduce leases, by number, to what is kept of them."""
+        ...
+
+    def forget(self, keeps: Mapping[int, int]) -> list[int]:
+        """End those leases, given back already, that the ledger is done with; their numbers."""
+        ...
+
+    def wanted(self, now_s: float) -> list[tuple[str, int]]:
+        """Windows (quota's id, start_s) that somebody was refused a moment ago."""
+        ...
+
+    def bury(self, dead: str, *, is_proven: bool) -> None:
+        """End all leases of a process whose spool is in the ledger; unspent goes back if proven."""
+        ...
+
+
+class LedgerWriter(Protocol):
+    """Where usage records end up; blocking. All raise StoreUnavailableError."""
+
+    def write(
+        self, holder: str, before: int, after: int, records: Sequence[bytes], now_s: float
+    ) -> int:
+        """Add a spool's stretch [before, after), once; the position where that spool stands."""
+        ...
+
+    def position(self, holder: str) -> int:
+        """How far a spool is in the ledger."""
+        ...
+
+
+class QuotaBook(Protocol):
+    """The quotas that were made through the API; blocking. All raise StoreUnavailableError."""
+
+    def of(self, subjects: Sequence[tuple[str, str]]) -> list[Quota]:
+        """Quotas of (scope, subject) pairs."""
+        ...
+
+    def changed_since(self, moment_s: float) -> tuple[list[tuple[str, str]], float]:
+        """The (scope, subject) pairs whose quotas changed, and when the last one did."""
+        ...
+
+
+class UsageSpool(Protocol):
+    """Usage on this machine's disk, before it is in the ledger."""
+
+    @property
+    def holder(self) -> str:
+        """The name that this process holds leases under."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """The position after the last entry."""
+        ...
+
+    @property
+    def under_way(self) -> int:
+        """Requests whose intent has no record yet."""
+        ...
+
+    def intend(self, number: int, payload: bytes) -> int:
+        """Note what a request will have used if this process dies; the place, for `record`."""
+        ...
+
+    def record(self, number: int, payload: bytes, intent: int) -> None:
+        """Note what the request of an intent has used."""
+        ...
+
+    def read(self, position: int) -> tuple[list[bytes], int]:
+        """Some records from a position on, and the position after them."""
+        ...
+
+    def make_spare(self) -> None:
+        """Prepare room ahead of need."""
+        ...
+
+    def sync(self) -> None:
+        """Bring what was written to the disk itself."""
+        ...
+
+    def release(self, position: int) -> None:
+        """Delete what lies before a position and no request under way needs."""
+        ...
+
+    def close(self, *, remove: bool) -> None:
+        """Let go of the files; `remove` deletes them, else another process will find them."""
         ...

@@ -5,7 +5,6 @@ Times are seconds since the Unix epoch, money is integer nano-USD. No text of a 
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     Double,
     Index,
@@ -14,7 +13,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    false,
 )
 
 metadata = MetaData()
@@ -79,6 +77,7 @@ quotas = Table(
     Column("window", String(8), nullable=False),  # minute, hour, day, month or total
     Column("mode", String(8), nullable=False),  # hard, soft or shadow
     Column("changed_s", Double, nullable=False, index=True),
+    Column("removed_s", Double),  # kept for a while, so that every process sees that it went
     Index("ix_quotas_scope_subject", "scope", "subject"),
 )
 
@@ -94,8 +93,8 @@ quota_windows = Table(
     Column("spent", BigInteger, nullable=False, server_default="0"),
     # What the last lease got: SET sees the old row only, so this carries it out of the statement.
     Column("last_grant", BigInteger, nullable=False, server_default="0"),
-    # Somebody was refused: holders give back what they do not need.
-    Column("is_wanted", Boolean, nullable=False, server_default=false()),
+    # When somebody was last refused: for a moment, holders give back what they do not need.
+    Column("wanted_s", Double, nullable=False, server_default="0", index=True),
 )
 
 # One row a process that holds leases. `position` is how far its spool is in the ledger.
@@ -117,7 +116,6 @@ leases = Table(
     Column("start_s", BigInteger, nullable=False),
     Column("granted", BigInteger, nullable=False),
     Column("spent", BigInteger, nullable=False, server_default="0"),
-    Column("is_closed", Boolean, nullable=False, server_default=false()),
     Index("ix_leases_quota_start", "quota", "start_s"),
 )
 

@@ -44,7 +44,6 @@ def upgrade() -> None:
         sa.Column("start_s", sa.BigInteger(), nullable=False),
         sa.Column("granted", sa.BigInteger(), nullable=False),
         sa.Column("spent", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("is_closed", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("holder", "number"),
     )
     op.create_index("ix_leases_quota_start", "leases", ["quota", "start_s"], unique=False)
@@ -57,9 +56,10 @@ def upgrade() -> None:
         sa.Column("leased", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("spent", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("last_grant", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("is_wanted", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("wanted_s", sa.Double(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("quota", "start_s"),
     )
+    op.create_index(op.f("ix_quota_windows_wanted_s"), "quota_windows", ["wanted_s"], unique=False)
     op.create_table(
         "quotas",
         sa.Column("id", sa.String(length=320), nullable=False),
@@ -70,6 +70,7 @@ def upgrade() -> None:
         sa.Column("window", sa.String(length=8), nullable=False),
         sa.Column("mode", sa.String(length=8), nullable=False),
         sa.Column("changed_s", sa.Double(), nullable=False),
+        sa.Column("removed_s", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_quotas_changed_s"), "quotas", ["changed_s"], unique=False)

@@ -1,0 +1,46 @@
+"""What one request consumed, and how it travels: through the spool, into the ledger."""
+
+from dataclasses import dataclass
+
+# How a record can end that no error's code says.
+OK = "ok"
+CANCELLED = "cancelled"
+LOST = "lost"  # the process died while the request was under way
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """One line of the ledger; never text. `record` is unique, `request_id` is the client's say.
+
+    `cost_nano_usd` is None where the target has no price. Spool and ledger hold it as a JSON list
+    in the order of these fields, followed by the list of its charges.
+    """
+
+    record: str
+    request_id: str
+    time_s: float
+    tenant: str
+    key_name: str
+    route: str
+    space: str
+    inputs: int
+    target: str
+    status: str
+    tokens: int
+    cost_nano_usd: int | None
+    cache_hits: int
+    attempts: int
+    latency_us: int
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a request took of one quota's window; `number` is the lease, None without one."""
+
+    number: int | None
+    amount: int
+    quota: str
+    start_s: int
+    end_s: int | None
+    limit: int
