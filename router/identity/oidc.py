@@ -5,6 +5,7 @@ choose, the issuer finds the key, and a token is meant for an audience.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from joserfc import jws, jwt
 from joserfc.errors import BadSignatureError, ExpiredTokenError, JoseError
 from joserfc.jwk import Key
 
-from router.config.settings import IssuerSettings
+from router.config.settings import NAME, IssuerSettings
 from router.domain.clock import Clock
 from router.domain.errors import AuthenticationError
 from router.domain.types import Caller, KnownKey, Scope
@@ -102,17 +103,22 @@ def _unproven(token: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
 def _bearer(claims: dict[str, Any], issuer: IssuerSettings) -> KnownKey:
     value = _claim(claims, issuer.tenant_claim)
     tenant = issuer.tenants.get(value) if issuer.tenants and isinstance(value, str) else value
-    if not isinstance(tenant, str) or not 1 <= len(tenant) <= _MAX_NAME:
+    if not isinstance(tenant, str) or not re.fullmatch(NAME, tenant):
         raise AuthenticationError("The token names no tenant that is known here.")
     name = _claim(claims, issuer.name_claim)
     return KnownKey(
         caller=Caller(
             tenant=tenant,
-            key_name=str(name)[:_MAX_NAME] if isinstance(name, str | int) else "token",
+            key_name=_printable(name) if isinstance(name, str) and name else "token",
             scopes=_scopes(_claim(claims, issuer.scope_claim), issuer),
         ),
         expires_s=float(claims["exp"]) + issuer.leeway_s,
     )
+
+
+def _printable(name: str) -> str:
+    """The name as logs and the ledger can hold it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:_MAX_NAME])
 
 
 def _claim(claims: dict[str, Any], path: str) -> object:

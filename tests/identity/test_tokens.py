@@ -53,6 +53,24 @@ async def test_a_good_token_names_its_caller(
 
 
 @pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        pytest.param({"sub": "system:serviceaccount:a"}, "system:serviceaccount:a", id="as it is"),
+        pytest.param({"sub": "a\0\nb"}, "a??b", id="unprintable"),
+        pytest.param({"sub": "a" * 200}, "a" * 128, id="long"),
+        pytest.param({"sub": None}, "token", id="missing"),
+        pytest.param({"sub": ""}, "token", id="empty"),
+    ],
+)
+async def test_the_bearer_has_a_name_that_logs_and_ledger_can_hold(
+    provider: Provider, clock: HandClock, verifier: OidcVerifier, changes: dict[str, Any], name: str
+) -> None:
+    """Whatever the provider calls it."""
+    known = await verifier.verify(provider.token(clock.now_s, **changes))
+    assert known.caller.key_name == name
+
+
+@pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         pytest.param({"exp": 1000}, "has expired", id="expired"),
@@ -69,6 +87,7 @@ async def test_a_good_token_names_its_caller(
         pytest.param({"tenant": ""}, "no tenant", id="an empty tenant"),
         pytest.param({"tenant": ["acme"]}, "no tenant", id="a list of tenants"),
         pytest.param({"tenant": "a" * 129}, "no tenant", id="a long tenant"),
+        pytest.param({"tenant": "a\0b"}, "no tenant", id="a tenant that is no name"),
     ],
 )
 async def test_a_token_with_a_wrong_claim_is_refused(
