@@ -18,9 +18,9 @@ _LATEST_S = 253_402_300_799
 _MONTH_S = 31 * 86_400
 
 Name = Annotated[str, StringConstraints(pattern=NAME)]
-Tags = Annotated[
-    dict[Name, Annotated[str, StringConstraints(max_length=256)]], Field(max_length=16)
-]
+# Printable, for it is printed.
+TagValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{0,256}$")]
+Tags = Annotated[dict[Name, TagValue], Field(max_length=16)]
 Scopes = Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
 Second = Annotated[int, Field(ge=1, le=_LATEST_S)]
 
