@@ -3,6 +3,7 @@
 Unknown keys are refused. Secrets are named (an environment variable, a file), never written.
 """
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+_NANO = Decimal(10) ** 9
+_MOST = 2**62
 
 
 class Section(BaseModel):
@@ -95,6 +100,8 @@ class TargetSettings(Section):
     """Tokens under way at once; beyond it a request is answered 429."""
     max_call_tokens: int = Field(8192, ge=0)
     """Small requests that arrive together share a call of up to this many tokens; 0: never."""
+    price_usd_per_million_tokens: Decimal | None = Field(None, ge=0, le=1_000_000)
+    """USD per million input tokens; null: not known, and quotas in USD refuse its routes."""
 
     @model_validator(mode="after")
     def _reachable(self) -> "TargetSettings":
@@ -106,11 +113,39 @@ class TargetSettings(Section):
         return self
 
 
+class QuotaSettings(Section):
+    """A limit for a tenant, a key or a route; windows start anew by the calendar in UTC."""
+
+    unit: Literal["requests", "tokens", "usd"]
+    """What is limited."""
+    limit: Decimal = Field(ge=0)
+    """How much of it in a window; whole numbers, for usd up to 9 decimals."""
+    window: Literal["minute", "hour", "day", "month", "total"]
+    """When it starts anew; total: never."""
+    mode: Literal["hard", "soft", "shadow"] = "hard"
+    """hard refuses, soft warns (a header and a line in the log), shadow only counts."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "QuotaSettings":
+        if self.limit_amount != self.limit * (_NANO if self.unit == "usd" else 1):
+            raise ValueError("limit must be a whole number (for usd: with at most 9 decimals)")
+        if self.limit_amount > _MOST:
+            raise ValueError(f"limit must be at most {_MOST} (usd: nano-USD)")
+        return self
+
+    @property
+    def limit_amount(self) -> int:
+        """The limit in requests, tokens or nano-USD."""
+        return int(self.limit * (_NANO if self.unit == "usd" else 1))
+
+
 class RouteSettings(Section):
     """A model name that clients ask for."""
 
     targets: list[Name] = Field(min_length=1)
     """Targets of one space, in the order in which they are tried."""
+    quotas: list[QuotaSettings] = []
+    """Limits of all requests to this route together."""
 
 
 class KeySettings(Section):
@@ -124,6 +159,8 @@ class KeySettings(Section):
     """Environment variable that holds the key."""
     file: Path | None = None
     """File that holds the key."""
+    quotas: list[QuotaSettings] = []
+    """Limits of this key."""
 
     @model_validator(mode="after")
     def _one_source(self) -> "KeySettings":
@@ -137,6 +174,25 @@ class TenantSettings(Section):
 
     keys: list[KeySettings] = []
     """The keys that this tenant's clients present."""
+    quotas: list[QuotaSettings] = []
+    """Limits of all of this tenant's keys together."""
+
+
+class StoreSettings(Section):
+    """The database of quotas and usage; several routers share PostgreSQL."""
+
+    url: str | None = None
+    """sqlite:///FILE or postgresql://…; null is SQLite in the state folder."""
+    state: Path = Path(".embedway/state")
+    """Folder on a lasting disk of this machine; usage is there until it is in the database."""
+    sync_interval_s: float = Field(1.0, ge=0.1, le=3600)
+    """Seconds between syncs of the state folder: what a loss of power may take, not a crash."""
+    usage_days: float = Field(90, gt=0)
+    """Days that single usage records are kept."""
+    hourly_days: float = Field(400, gt=0)
+    """Days that usage by hour, and windows of quotas that are over, are kept."""
+    daily_days: float = Field(3650, gt=0)
+    """Days that usage by day is kept."""
 
 
 class Settings(Section):
@@ -152,6 +208,8 @@ class Settings(Section):
     """Model names by name."""
     tenants: dict[Name, TenantSettings] = Field(min_length=1)
     """Tenants by name."""
+    store: StoreSettings | None = None
+    """The database of quotas and usage; null: none, or the defaults where there is a quota."""
 
     @model_validator(mode="after")
     def _names_meet(self) -> "Settings":
@@ -161,6 +219,16 @@ class Settings(Section):
         for name, route in self.routes.items():
             self._check_route(name, route)
         return self
+
+    @property
+    def has_quotas(self) -> bool:
+        """Whether a tenant, a key or a route has a quota."""
+        tenants = self.tenants.values()
+        return (
+            any(route.quotas for route in self.routes.values())
+            or any(tenant.quotas for tenant in tenants)
+            or any(key.quotas for tenant in tenants for key in tenant.keys)
+        )
 
     def _check_route(self, name: str, route: RouteSettings) -> None:
         for target in route.targets:
