@@ -3,17 +3,29 @@
 import asyncio
 from collections.abc import Mapping
 
+from router.administration import Administration
 from router.api.front import build_front
 from router.api.health import HealthDoor
 from router.api.kserve_grpc import KServeGrpcDoor
 from router.api.servers import GrpcServer, HttpServer
-from router.config.domain_of import callers_of, routes_of, spaces_of, targets_of
+from router.authentication.authenticator import Authenticator
+from router.authentication.changes import ChangeWatch
+from router.config.declared import declared_keys, declared_tenants
+from router.config.domain_of import keys_of, routes_of, spaces_of, targets_of
+from router.config.load import store_url
 from router.config.settings import Settings, SpaceSettings, TargetSettings
 from router.domain.clock import Clock
 from router.domain.ports import Upstream
+from router.identity.fetch import fetch
+from router.identity.oidc import OidcVerifier
 from router.policy.admission import Room
+from router.policy.key_cache import KeyCache
 from router.policy.keys import KeyRing
 from router.service import EmbeddingService
+from router.store.engine import open_engine
+from router.store.key_directory import SqlKeyDirectory
+from router.store.migrate import prepare
+from router.store.tenant_store import SqlTenantStore
 from router.telemetry.logs import Log
 from router.text.tokenizer import HuggingFaceTokenizer
 from router.upstreams.fake import FakeUpstream
@@ -47,23 +59,37 @@ class App:
             tokenizers=tokenizers,
             upstreams=self._upstreams,
             rooms={name: Room(target) for name, target in targets_of(settings).items()},
-            keys=KeyRing(callers_of(settings, environment)),
             is_ready=self._watch.is_ready,
             clock=clock,
         )
+        self._engine = open_engine(store_url(settings.store, environment))
+        self._directory = SqlKeyDirectory(self._engine)
+        self.authenticator = self._build_authenticator(environment, clock)
         health = HealthDoor(self.service, lambda: self._draining)
         self.is_ready = health.is_ready
-        front = build_front(self.service, health, settings.server, clock, log)
+        front = build_front(
+            self.service,
+            self.authenticator,
+            self._build_administration(clock),
+            health,
+            settings.server,
+            clock,
+            log,
+        )
         server = settings.server
         self.http = HttpServer(front, server.host, server.port)
         self.grpc: GrpcServer | None = None
         if server.grpc_port is not None:
-            door = KServeGrpcDoor(self.service, server, clock, log, self.is_ready)
+            door = KServeGrpcDoor(
+                self.service, self.authenticator, server, clock, log, self.is_ready
+            )
             self.grpc = GrpcServer(door, server.host, server.grpc_port, server.max_body_bytes)
 
     async def start(self) -> None:
         """Listen; targets are watched from now on, requests are answered at once."""
         asyncio.get_running_loop().set_exception_handler(self._report_defect)
+        await asyncio.to_thread(prepare, self._engine)
+        await self.authenticator.start()
         self._watch.start()
         if self.grpc is not None:
             await self.grpc.start()
@@ -86,7 +112,33 @@ class App:
         await self._watch.close()
         for upstream in self._upstreams.values():
             await upstream.close()
+        await self.authenticator.close()
+        self._directory.close()
+        self._engine.dispose()
         self._log.event("stopped")
+
+    def _build_authenticator(self, environment: Mapping[str, str], clock: Clock) -> Authenticator:
+        settings = self._settings.authentication
+        cache = KeyCache(settings.max_known_keys, settings.max_unknown_keys)
+        tenants = {name: not item.disabled for name, item in self._settings.tenants.items()}
+        return Authenticator(
+            declared=KeyRing(keys_of(self._settings, environment), tenants),
+            cache=cache,
+            directory=self._directory,
+            watch=ChangeWatch(
+                self._directory, cache, clock, settings.max_staleness_s, self._report_store
+            ),
+            tokens=OidcVerifier(settings.issuers, fetch, clock),
+            clock=clock,
+        )
+
+    def _build_administration(self, clock: Clock) -> Administration:
+        settings = self._settings
+        store = SqlTenantStore(self._engine)
+        return Administration(store, declared_tenants(settings), declared_keys(settings), clock)
+
+    def _report_store(self, is_reachable: bool) -> None:
+        self._log.event("store", reachable=is_reachable)
 
     def _report_defect(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """Instead of the loop's own report, which prints messages that may hold input text."""

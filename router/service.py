@@ -7,7 +7,6 @@ from router.domain.clock import Clock
 from router.domain.errors import DeadlineExceededError, SpaceMismatchError, UnknownModelError
 from router.domain.ports import Tokenizer, Upstream
 from router.domain.types import (
-    Caller,
     EmbeddingRequest,
     EmbeddingResult,
     Float32Array,
@@ -16,7 +15,6 @@ from router.domain.types import (
     TokenBatch,
 )
 from router.policy.admission import Room
-from router.policy.keys import KeyRing
 from router.routing.plan import candidates
 from router.text.encode import encode_request
 from router.vectors.checks import require_contract
@@ -37,7 +35,6 @@ class EmbeddingService:
         tokenizers: Mapping[str, Tokenizer],
         upstreams: Mapping[str, Upstream],
         rooms: Mapping[str, Room],
-        keys: KeyRing,
         is_ready: Callable[[str], bool],
         clock: Clock,
     ) -> None:
@@ -46,13 +43,8 @@ class EmbeddingService:
         self._tokenizers = tokenizers
         self._upstreams = upstreams
         self._rooms = rooms
-        self._keys = keys
         self._is_ready = is_ready
         self._clock = clock
-
-    def authenticate(self, authorization: bytes | None) -> Caller:
-        """Caller of an Authorization value; AuthenticationError."""
-        return self._keys.authenticate(authorization)
 
     def is_route_ready(self, name: str) -> bool:
         """Whether a target of the route would serve now; UnknownModelError."""

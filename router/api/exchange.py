@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router.domain.errors import BodyTooLargeError, DeadlineExceededError
-from router.domain.types import EmbeddingResult
+from router.domain.types import Caller, EmbeddingResult
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -72,9 +72,12 @@ class Exchange:
         """`arrived_s` is on the monotonic clock."""
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
         self.request_id = request_id
         self.arrived_s = arrived_s
         self.facts = Facts()
+        # Who asks; None where the path needs no key.
+        self.caller: Caller | None = None
         self.client_left = False
         # Set where a body was not read to its end: what follows on the connection is its rest.
         self.must_close = False

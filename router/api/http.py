@@ -9,9 +9,11 @@ from typing import Any
 
 from router.api import exchange as wire
 from router.api.problems import Problem, kserve_body, openai_body, places_of, problem_of
+from router.authentication.authenticator import Authenticator
 from router.domain.clock import Clock
 from router.domain.errors import EmbedwayError
-from router.domain.types import Caller
+from router.domain.types import Scope
+from router.policy.keys import require_scope
 from router.telemetry.logs import Log
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -19,10 +21,14 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`answer` gets the exchange and the parts of the path that its pattern names."""
+    """Each method gets the exchange and the parts of the path that its pattern names.
+
+    A key with one of `scopes` is asked for; any key will do where there are none.
+    """
 
     methods: Mapping[str, Callable[..., Awaitable[wire.Reply]]]
     needs_key: bool = True
+    scopes: tuple[Scope, ...] = ()
 
 
 class HttpFront:
@@ -33,7 +39,7 @@ class HttpFront:
         *,
         exact: Mapping[str, Endpoint],
         patterns: Mapping[str, Endpoint],
-        authenticate: Callable[[bytes | None], Caller],
+        authenticator: Authenticator,
         clock: Clock,
         log: Log,
         log_requests: bool,
@@ -41,7 +47,7 @@ class HttpFront:
         """`patterns` are regular expressions over the whole path, their groups named."""
         self._exact = exact
         self._patterns = [(re.compile(path), endpoint) for path, endpoint in patterns.items()]
-        self._authenticate = authenticate
+        self._authenticator = authenticator
         self._clock = clock
         self._log = log
         self._log_requests = log_requests
@@ -97,9 +103,16 @@ class HttpFront:
             reply.headers.append((b"allow", allowed.encode()))
             return reply
         if endpoint.needs_key:
-            caller = self._authenticate(exchange.header(b"authorization"))
-            exchange.facts.tenant, exchange.facts.key = caller.tenant, caller.key_name
+            await self._admit(exchange, endpoint.scopes)
         return await answer(exchange, **parts)
+
+    async def _admit(self, exchange: wire.Exchange, scopes: tuple[Scope, ...]) -> None:
+        shown = exchange.header(b"authorization")
+        caller = self._authenticator.known(shown) or await self._authenticator.find(shown)
+        exchange.caller = caller
+        exchange.facts.tenant, exchange.facts.key = caller.tenant, caller.key_name
+        if scopes:
+            require_scope(caller, *scopes)
 
     def _find(self, path: str) -> tuple[Endpoint | None, dict[str, str]]:
         endpoint = self._exact.get(path)

@@ -14,10 +14,12 @@ from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer
 from router.api import kserve
 from router.api.exchange import SPACE_HEADER, Facts
 from router.api.problems import places_of, problem_of
+from router.authentication.authenticator import Authenticator
 from router.config.settings import Server
 from router.domain.clock import Clock
 from router.domain.errors import EmbedwayError, InvalidInputError
-from router.domain.types import Caller
+from router.domain.types import Caller, Scope
+from router.policy.keys import require_scope
 from router.service import EmbeddingService
 from router.telemetry.logs import Log
 
@@ -37,6 +39,7 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
     def __init__(
         self,
         service: EmbeddingService,
+        authenticator: Authenticator,
         limits: Server,
         clock: Clock,
         log: Log,
@@ -44,6 +47,7 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
     ) -> None:
         """`is_ready` tells whether the router as a whole would serve."""
         self._service = service
+        self._authenticator = authenticator
         self._limits = limits
         self._clock = clock
         self._log = log
@@ -86,7 +90,7 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
         return messages.ModelReadyResponse(ready=self._service.is_route_ready(request.name))
 
     async def _model_metadata(self, request: Any, context: Context) -> Any:  # noqa: ANN401
-        self._authenticate(context)
+        await self._authenticate(context)
         route = self._service.route(request.name)
         answer = messages.ModelMetadataResponse(
             name=route.name, versions=[kserve.VERSION], platform=kserve.PLATFORM
@@ -105,8 +109,9 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
         arrived_s: float,
         call: _Call,
     ) -> Any:  # noqa: ANN401
-        caller = self._authenticate(context)
+        caller = await self._authenticate(context)
         call.tenant, call.key = caller.tenant, caller.key_name
+        require_scope(caller, Scope.EMBED)
         route = self._service.route(request.model_name)
         call.model = route.name
         parameters = {name: _parameter(value) for name, value in request.parameters.items()}
@@ -134,9 +139,10 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
         answer.raw_output_contents.append(vectors.tobytes())
         return answer
 
-    def _authenticate(self, context: Context) -> Caller:
-        shown = _metadata(context, "authorization")
-        return self._service.authenticate(shown.encode() if shown is not None else None)
+    async def _authenticate(self, context: Context) -> Caller:
+        value = _metadata(context, "authorization")
+        shown = value.encode() if value is not None else None
+        return self._authenticator.known(shown) or await self._authenticator.find(shown)
 
     async def _guarded(self, context: Context, work: Awaitable[Any], call: _Call) -> Any:  # noqa: ANN401
         """The answer of `work`, or the end of the call with the status of its error."""

@@ -6,7 +6,7 @@ from router.config.load import key_secret
 from router.config.settings import Settings
 from router.domain.errors import ConfigurationError
 from router.domain.keys import fingerprint
-from router.domain.types import Caller, Route, Space, Target
+from router.domain.types import Caller, KnownKey, Route, Space, Target
 
 
 def spaces_of(settings: Settings) -> dict[str, Space]:
@@ -52,16 +52,22 @@ def routes_of(settings: Settings, spaces: Mapping[str, Space]) -> dict[str, Rout
     }
 
 
-def callers_of(settings: Settings, environment: Mapping[str, str]) -> dict[str, Caller]:
-    """Callers by the fingerprint of their key; ConfigurationError where two keys are the same."""
-    callers: dict[str, Caller] = {}
+def keys_of(settings: Settings, environment: Mapping[str, str]) -> dict[str, KnownKey]:
+    """Keys by their fingerprint; ConfigurationError where two keys are the same."""
+    keys: dict[str, KnownKey] = {}
     for tenant, tenant_settings in settings.tenants.items():
         for key in tenant_settings.keys:
             digest = key.sha256 or fingerprint(key_secret(key, environment))
-            first = callers.setdefault(digest, Caller(tenant=tenant, key_name=key.name))
-            if first != Caller(tenant=tenant, key_name=key.name):
+            caller = Caller(tenant=tenant, key_name=key.name, scopes=frozenset(key.scopes))
+            first = keys.get(digest)
+            if first is not None:
                 raise ConfigurationError(
-                    f"tenants.{tenant}: key {key.name} is the same as key {first.key_name} "
-                    f"of tenant {first.tenant}"
+                    f"tenants.{tenant}: key {key.name} is the same as key {first.caller.key_name} "
+                    f"of tenant {first.caller.tenant}"
                 )
-    return callers
+            keys[digest] = KnownKey(
+                caller=caller,
+                expires_s=None if key.expires is None else key.expires.timestamp(),
+                is_disabled=key.disabled or tenant_settings.disabled,
+            )
+    return keys

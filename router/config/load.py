@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from router.config.settings import KeySettings, Settings
+from router.config.settings import KeySettings, Settings, StoreSettings
 from router.domain.errors import ConfigurationError
 
 # Short keys can be guessed from their hash.
@@ -58,6 +58,16 @@ def key_secret(key: KeySettings, environment: Mapping[str, str]) -> str:
             f"it holds {len(secret)}"
         )
     return secret
+
+
+def store_url(store: StoreSettings, environment: Mapping[str, str]) -> str:
+    """Address of the database; ConfigurationError where a variable that should hold it is empty."""
+    if store.url_env is None:
+        return store.url
+    url = environment.get(store.url_env, "")
+    if not url:
+        raise ConfigurationError(f"store.url_env: environment variable {store.url_env} is empty")
+    return url
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -6,10 +6,11 @@
 import json
 import sys
 import typing
+from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
 
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 
 from router.config.settings import Settings
@@ -22,6 +23,17 @@ One YAML file; `embedway check --config FILE` validates it, `embedway check --sc
 JSON Schema (also in [configuration.schema.json](configuration.schema.json)).
 Unknown keys are refused with their path.
 """
+
+
+_NAMES = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+    AwareDatetime: "time with zone",
+    NoneType: "null",
+}
 
 
 def write_reference(folder: Path) -> None:
@@ -95,8 +107,9 @@ def _type_name(annotation: object) -> str:  # noqa: PLR0911 - one a kind of type
         return f"[{', '.join(_type_name(argument) for argument in arguments)}]"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
-    names = {str: "text", int: "integer", float: "number", bool: "true or false", Path: "path"}
-    return "null" if annotation is NoneType else names[annotation]  # type: ignore[index]
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return " or ".join(f"`{word}`" for word in annotation)
+    return _NAMES[annotation]  # type: ignore[index]
 
 
 def _first_line(text: str | None) -> str:

@@ -6,16 +6,39 @@ Unknown keys are refused. Secrets are named (an environment variable, a file), n
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+from router.domain.types import Scope
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"
+]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 _NANO = Decimal(10) ** 9
 _MOST = 2**62
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether nobody between us and the address can change what it says: TLS, or this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (
+        parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
+    )
 
 
 class Section(BaseModel):
@@ -159,6 +182,14 @@ class KeySettings(Section):
     """Environment variable that holds the key."""
     file: Path | None = None
     """File that holds the key."""
+    scopes: list[Scope] = [Scope.EMBED]
+    """What the key may be used for; none of them holds another."""
+    tags: dict[Name, str] = {}
+    """Words to find it by."""
+    expires: AwareDatetime | None = None
+    """Time, with its zone, from which the key is refused; null is never."""
+    disabled: bool = False
+    """Whether the key is refused."""
     quotas: list[QuotaSettings] = []
     """Limits of this key."""
 
@@ -174,15 +205,51 @@ class TenantSettings(Section):
 
     keys: list[KeySettings] = []
     """The keys that this tenant's clients present."""
+    disabled: bool = False
+    """Whether all its keys and tokens are refused."""
     quotas: list[QuotaSettings] = []
     """Limits of all of this tenant's keys together."""
 
 
-class StoreSettings(Section):
-    """The database of quotas and usage; several routers share PostgreSQL."""
+class IssuerSettings(Section):
+    """An OpenID Connect provider whose tokens are taken in place of keys."""
 
-    url: str | None = None
-    """sqlite:///FILE or postgresql://…; null is SQLite in the state folder."""
+    issuer: str
+    """The `iss` of its tokens, to the letter."""
+    audience: list[str] = Field(min_length=1)
+    """A token must be meant for one of these (`aud`)."""
+    jwks_url: str | None = None
+    """Address of its public keys; null finds it through the issuer's discovery document."""
+    algorithms: list[Algorithm] = Field(["RS256"], min_length=1)
+    """Signatures that are taken, whatever a token or a public key says of itself."""
+    tenant_claim: str = "tenant"
+    """Claim that says who pays; dots lead into nested claims."""
+    tenants: dict[str, Name] = {}
+    """Tenant by the claim's value; empty takes the value itself as the tenant's name."""
+    scope_claim: str = "scope"
+    """Claim with the scopes, as a list or as words with blanks between; dots lead inside."""
+    scopes: dict[str, list[Scope]] = {f"embedway:{scope}": [scope] for scope in Scope}
+    """Scopes by each value that the claim may hold; other values give none."""
+    name_claim: str = "sub"
+    """Claim that names the bearer in logs and the ledger."""
+    leeway_s: float = Field(30.0, ge=0, le=300)
+    """Seconds that the provider's clock and ours may differ."""
+
+    @field_validator("issuer", "jwks_url")
+    @classmethod
+    def _is_safe(cls, url: str | None) -> str | None:
+        if url is not None and not is_safe_url(url):
+            raise ValueError("must be an https:// address")
+        return url
+
+
+class StoreSettings(Section):
+    """The database of tenants, keys, quotas and the ledger."""
+
+    url: str = "sqlite:///embedway.db"
+    """sqlite:///FILE, or postgresql://user@host/database with the password elsewhere."""
+    url_env: str | None = None
+    """Environment variable that holds the address, where it has a password in it."""
     state: Path = Path(".embedway/state")
     """Folder on a lasting disk of this machine; usage is there until it is in the database."""
     sync_interval_s: float = Field(1.0, ge=0.1, le=3600)
@@ -193,6 +260,26 @@ class StoreSettings(Section):
     """Days that usage by hour, and windows of quotas that are over, are kept."""
     daily_days: float = Field(3650, gt=0)
     """Days that usage by day is kept."""
+
+
+class AuthenticationSettings(Section):
+    """How keys of the store and tokens are held in memory, and whose tokens are taken."""
+
+    max_known_keys: int = Field(50_000, ge=1)
+    """Keys and tokens kept in memory, about 600 bytes each; the least recently used go first."""
+    max_unknown_keys: int = Field(10_000, ge=1)
+    """Wrong keys kept in memory, so that the store is not asked for them again."""
+    max_staleness_s: float = Field(300.0, ge=2)
+    """Seconds that keys in memory go on working while the store cannot be reached; then 503."""
+    issuers: dict[Name, IssuerSettings] = {}
+    """OpenID Connect providers by name."""
+
+    @model_validator(mode="after")
+    def _issuers_differ(self) -> "AuthenticationSettings":
+        names = [issuer.issuer for issuer in self.issuers.values()]
+        if len(set(names)) < len(names):
+            raise ValueError("two issuers have the same `issuer`")
+        return self
 
 
 class Settings(Section):
@@ -208,8 +295,10 @@ class Settings(Section):
     """Model names by name."""
     tenants: dict[Name, TenantSettings] = Field(min_length=1)
     """Tenants by name."""
-    store: StoreSettings | None = None
-    """The database of quotas and usage; null: none, or the defaults where there is a quota."""
+    store: StoreSettings = StoreSettings()
+    """The database of tenants, keys, quotas and the ledger."""
+    authentication: AuthenticationSettings = AuthenticationSettings()
+    """How keys of the store and tokens are held in memory, and whose tokens are taken."""
 
     @model_validator(mode="after")
     def _names_meet(self) -> "Settings":

@@ -4,7 +4,11 @@ EmbedwayError
 ├── ConfigurationError            the configuration, or the machine, does not allow a start
 ├── RequestError                  the caller has to change the request; retrying will not help
 │   ├── AuthenticationError
+│   ├── ScopeError
 │   ├── UnknownModelError
+│   ├── UnknownRecordError
+│   ├── RecordExistsError
+│   ├── DeclaredInFileError
 │   ├── InvalidInputError
 │   │   ├── TooManyInputsError
 │   │   └── TextTooLongError
@@ -17,6 +21,7 @@ EmbedwayError
 │   ├── BudgetExhaustedError      a sum is used up; waiting does not help before it starts anew
 │   ├── RateLimitedError          a rate is used up; it recovers by itself
 │   └── PriceUnknownError         a budget applies, and a target that may be called has no price
+├── KeysUnavailableError          nobody can say now whether a key is good; never "it is wrong"
 ├── StoreUnavailableError         the database is needed now and cannot be reached
 └── UpstreamError                 a target failed
     ├── UpstreamUnavailableError  it cannot be reached, is starting, or is going away
@@ -57,6 +62,30 @@ class AuthenticationError(RequestError):
     """No key, or one that nobody was given."""
 
     code = "invalid_api_key"
+
+
+class ScopeError(RequestError):
+    """The key is good, but not for what was asked."""
+
+    code = "insufficient_scope"
+
+
+class UnknownRecordError(RequestError):
+    """There is no tenant, key or quota of that name."""
+
+    code = "record_not_found"
+
+
+class RecordExistsError(RequestError):
+    """The name is taken."""
+
+    code = "already_exists"
+
+
+class DeclaredInFileError(RequestError):
+    """The configuration file declares it, so only the file can change it."""
+
+    code = "declared_in_file"
 
 
 class UnknownModelError(RequestError):
@@ -163,6 +192,17 @@ class PriceUnknownError(QuotaError):
     """A budget applies, and what the request may cost cannot be known."""
 
     code = "price_unknown"
+
+
+class KeysUnavailableError(EmbedwayError):
+    """What knows the key cannot be asked; `retry_after_s` (seconds) is when to ask again."""
+
+    code = "keys_unavailable"
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class StoreUnavailableError(EmbedwayError):

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from router.domain.quotas import Ask, Grant, Quota
-from router.domain.types import Float32Array, TokenBatch
+from router.domain.tenants import KeyChange, KeyDescription, NewKey, Tenant, TenantChange
+from router.domain.types import Float32Array, KeyChanges, KnownKey, TokenBatch
 
 
 class Upstream(Protocol):
@@ -45,6 +46,86 @@ class Tokenizer(Protocol):
 
     def truncate(self, ids: list[int], max_tokens: int) -> list[int]:
         """Complete ids cut to `max_tokens`, special tokens kept at both ends."""
+        ...
+
+
+class KeyDirectory(Protocol):
+    """The keys that were made through the admin API or the CLI, as authentication asks for them."""
+
+    async def find_keys(self, digests: Sequence[bytes]) -> Mapping[bytes, KnownKey]:
+        """Keys by SHA-256 digest, in one indexed query; StoreUnavailableError."""
+        ...
+
+    async def find_tenants(self, names: Sequence[str]) -> Mapping[str, bool]:
+        """Whether each tenant that there is may call; StoreUnavailableError."""
+        ...
+
+    async def changes(self, since: int | None) -> KeyChanges:
+        """What has changed after a revision; None asks for the present revision alone.
+
+        Raises StoreUnavailableError.
+        """
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Tells what a JSON Web Token says of its bearer."""
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether any token could be good."""
+        ...
+
+    async def verify(self, token: bytes) -> KnownKey:
+        """The bearer; AuthenticationError, or KeysUnavailableError where nobody can say."""
+        ...
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        ...
+
+
+class TenantStore(Protocol):
+    """Tenants and keys that can be made and changed; every method may raise StoreUnavailableError.
+
+    `now_s` is in seconds since the Unix epoch; `sha256` is a key's fingerprint.
+    """
+
+    def create_tenant(self, name: str, tags: dict[str, str], now_s: float) -> Tenant:
+        """A new tenant; RecordExistsError."""
+        ...
+
+    def tenants(self, after: str, limit: int) -> list[Tenant]:
+        """At most `limit` tenants in the order of their names, those after a name."""
+        ...
+
+    def tenant(self, name: str) -> Tenant:
+        """One tenant; UnknownRecordError."""
+        ...
+
+    def change_tenant(self, name: str, change: TenantChange, now_s: float) -> Tenant:
+        """The tenant as it is now; UnknownRecordError."""
+        ...
+
+    def create_key(self, new: NewKey, sha256: str, now_s: float) -> KeyDescription:
+        """A new key; UnknownRecordError, RecordExistsError."""
+        ...
+
+    def keys(self, tenant: str, after: str, limit: int) -> list[KeyDescription]:
+        """At most `limit` keys of a tenant, those after the one with an id; UnknownRecordError."""
+        ...
+
+    def change_key(self, tenant: str, name: str, change: KeyChange, now_s: float) -> KeyDescription:
+        """The key as it is now; UnknownRecordError."""
+        ...
+
+    def rotate_key(
+        self, tenant: str, name: str, sha256: str, grace_s: float, now_s: float
+    ) -> KeyDescription:
+        """The key with a new value; the old one goes on for `grace_s` seconds.
+
+        Raises UnknownRecordError, InvalidInputError.
+        """
         ...
 
 

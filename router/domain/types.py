@@ -1,6 +1,7 @@
 """The words of the domain as data: space, target, route, caller, request, result."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -48,12 +49,50 @@ class Route:
     targets: tuple[str, ...]
 
 
+class Scope(StrEnum):
+    """What a key may be used for. None of them holds another."""
+
+    EMBED = "embed"
+    BATCH = "batch"
+    USAGE = "usage"
+    ADMIN = "admin"
+
+
+EMBED_ONLY: frozenset[Scope] = frozenset({Scope.EMBED})
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the tenant who pays, and the name (never the value) of the key shown."""
+    """Who asks: the tenant who pays, the name (never the value) of the key, what it is for."""
 
     tenant: str
     key_name: str
+    scopes: frozenset[Scope] = EMBED_ONLY
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """What is known of a key that a client may show: whose it is, and whether it still holds.
+
+    `expires_s` is in seconds since the Unix epoch, None where it never ends.
+    """
+
+    caller: Caller
+    expires_s: float | None = None
+    is_disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChanges:
+    """What has changed in the store up to `revision`: SHA-256 digests of keys, names of tenants.
+
+    Where `is_complete` is False, more has changed than is remembered: believe nothing.
+    """
+
+    revision: int
+    digests: tuple[bytes, ...] = ()
+    tenants: tuple[str, ...] = ()
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)

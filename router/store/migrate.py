@@ -3,6 +3,7 @@
 So the previous release still runs on a database that is one release ahead.
 """
 
+import contextlib
 from pathlib import Path
 
 from alembic import command
@@ -12,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from router.domain.errors import ConfigurationError
+from router.domain.errors import ConfigurationError, StoreUnavailableError
 from router.store.engine import is_sqlite, unavailable
 
 # Any number: who upgrades PostgreSQL holds this lock, so that two do not at once.
@@ -31,6 +32,19 @@ def upgrade(engine: Engine, revision: str = "head") -> str:
             return _current(connection) or "none"
     except SQLAlchemyError as error:
         raise unavailable(error) from error
+
+
+def prepare(engine: Engine) -> None:
+    """Make the database fit for this release, or see that it is.
+
+    SQLite is ours alone and is upgraded. A server is upgraded by people (`embedway db upgrade`),
+    and ConfigurationError says so. One that is down is no reason not to start.
+    """
+    with contextlib.suppress(StoreUnavailableError):
+        if is_sqlite(engine):
+            upgrade(engine)
+        else:
+            require_current(engine)
 
 
 def require_current(engine: Engine) -> None:

@@ -49,6 +49,23 @@ keys = Table(
     Index("ix_keys_tenant_name", "tenant", "name"),
 )
 
+# What processes that hold keys in memory have to forget, one row a change. `change_counters` has
+# the last revision; writers take its row first, so revisions are committed in their order.
+key_changes = Table(
+    "key_changes",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("sha256", String(64)),  # a key was made or changed
+    Column("tenant", String(128)),  # a tenant was made or changed
+)
+
+change_counters = Table(
+    "change_counters",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("value", BigInteger, nullable=False, server_default="0"),
+)
+
 quotas = Table(
     "quotas",
     metadata,

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import psycopg
 
+from router.store.engine import open_engine
+from router.store.migrate import upgrade
+
 with warnings.catch_warnings():
     # Where no desktop session has set XDG_RUNTIME_DIR, it says so while it is imported.
     warnings.simplefilter("ignore")
@@ -33,6 +36,14 @@ class Postgres:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
         return self._server.get_uri(database=name)
+
+    def upgraded(self) -> str:
+        """Address of a new database with the schema of this release."""
+        url = self.database()
+        engine = open_engine(url)
+        upgrade(engine)
+        engine.dispose()
+        return url
 
     def stop(self) -> None:
         """End the server at once, as a crash would."""

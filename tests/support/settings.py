@@ -8,6 +8,8 @@ import yaml
 from router.domain.keys import fingerprint
 
 KEY = "ew-key-of-the-tests-0123456789"
+# Most tests ask for everything with one key; tests/api/test_scopes.py has one for each scope.
+SCOPES = ["embed", "batch", "usage", "admin"]
 MAX_TOKENS = 64
 PROMPTS = {
     "query": "Instruct: {instruction}\nQuery: {text}",
@@ -79,5 +81,7 @@ def triton_settings(minilm: Path, grpc_port: int, **changes: Any) -> str:
 
 
 def _text(**sections: Any) -> str:
-    tenants = {"testers": {"keys": [{"name": "test-key", "sha256": fingerprint(KEY)}]}}
-    return yaml.safe_dump({**sections, "tenants": tenants}, sort_keys=False)
+    tenants = {
+        "testers": {"keys": [{"name": "test-key", "sha256": fingerprint(KEY), "scopes": SCOPES}]}
+    }
+    return yaml.safe_dump({"tenants": tenants, **sections}, sort_keys=False)

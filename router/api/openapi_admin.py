@@ -1,0 +1,133 @@
+"""The admin API's part of `/openapi.json`, from the models that read and write it."""
+
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from router.api import admin_bodies as bodies
+from router.api.admin import CURSOR, DEFAULT_PAGE, MAX_PAGE
+from router.api.openapi_parts import Schema, operation
+
+_BODIES = (
+    bodies.NewTenantBody,
+    bodies.TenantChangeBody,
+    bodies.NewKeyBody,
+    bodies.KeyChangeBody,
+    bodies.RotationBody,
+)
+_ANSWERS = (bodies.TenantAnswer, bodies.KeyAnswer, bodies.ShownKeyAnswer)
+_READ = (400, 401, 403, 404, 503)
+_WRITE = (400, 401, 403, 404, 409, 413, 503, 504)
+_TEMPLATE = "#/components/schemas/{model}"
+
+
+def admin_components() -> Schema:
+    """Schemas of all bodies and answers by name."""
+    taken: Any = [(kind, "validation") for kind in _BODIES]
+    given: Any = [(kind, "serialization") for kind in _ANSWERS]
+    _, document = models_json_schema(taken + given, ref_template=_TEMPLATE)
+    definitions: Schema = document["$defs"]
+    return definitions
+
+
+def admin_paths() -> Schema:
+    """Every path of the admin API."""
+    tenant = _part("tenant", "A tenant's name.")
+    key = _part("key", "A key's name.")
+    one = "/admin/v1/tenants/{tenant}"
+    return {
+        "/admin/v1/tenants": {
+            "get": operation(
+                "List tenants", _listed(bodies.TenantAnswer), _READ, parameters=_page()
+            ),
+            "post": _change(
+                "Create a tenant", bodies.TenantAnswer, bodies.NewTenantBody, [], status=201
+            ),
+        },
+        one: {
+            "get": operation(
+                "Retrieve a tenant", _reference(bodies.TenantAnswer), _READ, parameters=[tenant]
+            ),
+            "patch": _change(
+                "Change or disable a tenant", bodies.TenantAnswer, bodies.TenantChangeBody, [tenant]
+            ),
+        },
+        f"{one}/keys": {
+            "get": operation(
+                "List a tenant's keys", _listed(bodies.KeyAnswer), _READ,
+                parameters=[tenant, *_page()],
+            ),
+            "post": _change(
+                "Create a key", bodies.ShownKeyAnswer, bodies.NewKeyBody, [tenant], status=201
+            ),
+        },
+        f"{one}/keys/{{key}}": {
+            "patch": _change(
+                "Change or disable a key", bodies.KeyAnswer, bodies.KeyChangeBody, [tenant, key]
+            )
+        },
+        f"{one}/keys/{{key}}/rotate": {
+            "post": _change(
+                "Give a key a new value", bodies.ShownKeyAnswer, bodies.RotationBody, [tenant, key]
+            )
+        },
+    }  # fmt: skip
+
+
+def _change(
+    summary: str,
+    answer: type[bodies.Body],
+    body: type[bodies.Body],
+    parameters: list[Schema],
+    status: int = 200,
+) -> Schema:
+    return operation(
+        summary,
+        _reference(answer),
+        _WRITE,
+        body=_reference(body),
+        parameters=parameters,
+        status=status,
+    )
+
+
+def _part(name: str, description: str) -> Schema:
+    schema = {"type": "string", "pattern": bodies.NAME}
+    return {
+        "name": name, "in": "path", "required": True, "schema": schema, "description": description
+    }  # fmt: skip
+
+
+def _page() -> list[Schema]:
+    return [
+        {
+            "name": "after",
+            "in": "query",
+            "schema": {"type": "string", "pattern": CURSOR},
+            "description": "The last tenant's name, or the last key's id, of the page before.",
+        },
+        {
+            "name": "limit",
+            "in": "query",
+            "schema": {
+                "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE
+            },
+            "description": "The most that a page may hold.",
+        },
+    ]  # fmt: skip
+
+
+def _reference(kind: type[bodies.Body]) -> Schema:
+    return {"$ref": _TEMPLATE.format(model=kind.__name__)}
+
+
+def _listed(kind: type[bodies.Body]) -> Schema:
+    return {
+        "type": "object",
+        "required": ["object", "data", "has_more"],
+        "properties": {
+            "object": {"const": "list"},
+            "data": {"type": "array", "items": _reference(kind)},
+            "has_more": {"type": "boolean"},
+        },
+    }
