@@ -25,6 +25,7 @@ class Problem:
 _INVALID = "invalid_request_error"
 _SERVER = "server_error"
 _LIMIT = "rate_limit_error"
+_QUOTA = "insufficient_quota"
 
 # Found by the class itself or the nearest of its parents.
 _TABLE: dict[type[errors.EmbedwayError], tuple[int, str, grpc.StatusCode]] = {
@@ -40,6 +41,9 @@ _TABLE: dict[type[errors.EmbedwayError], tuple[int, str, grpc.StatusCode]] = {
     errors.BodyTooLargeError: (413, _INVALID, grpc.StatusCode.RESOURCE_EXHAUSTED),
     errors.DeadlineExceededError: (504, _SERVER, grpc.StatusCode.DEADLINE_EXCEEDED),
     errors.OverloadedError: (429, _LIMIT, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    errors.QuotaError: (402, _QUOTA, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    errors.RateLimitedError: (429, _LIMIT, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    errors.PriceUnknownError: (402, _QUOTA, grpc.StatusCode.FAILED_PRECONDITION),
     errors.KeysUnavailableError: (503, _SERVER, grpc.StatusCode.UNAVAILABLE),
     errors.StoreUnavailableError: (503, _SERVER, grpc.StatusCode.UNAVAILABLE),
     errors.UpstreamError: (502, _SERVER, grpc.StatusCode.INTERNAL),

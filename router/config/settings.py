@@ -3,6 +3,7 @@
 Unknown keys are refused. Secrets are named (an environment variable, a file), never written.
 """
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -26,6 +27,10 @@ Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"
 ]
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+_NANO = Decimal(10) ** 9
+_MOST = 2**62
 
 
 def is_safe_url(url: str) -> bool:
@@ -118,6 +123,8 @@ class TargetSettings(Section):
     """Tokens under way at once; beyond it a request is answered 429."""
     max_call_tokens: int = Field(8192, ge=0)
     """Small requests that arrive together share a call of up to this many tokens; 0: never."""
+    price_usd_per_million_tokens: Decimal | None = Field(None, ge=0, le=1_000_000)
+    """USD per million input tokens; null: not known, and quotas in USD refuse its routes."""
 
     @model_validator(mode="after")
     def _reachable(self) -> "TargetSettings":
@@ -129,11 +136,39 @@ class TargetSettings(Section):
         return self
 
 
+class QuotaSettings(Section):
+    """A limit for a tenant, a key or a route; windows start anew by the calendar in UTC."""
+
+    unit: Literal["requests", "tokens", "usd"]
+    """What is limited."""
+    limit: Decimal = Field(ge=0)
+    """How much of it in a window; whole numbers, for usd up to 9 decimals."""
+    window: Literal["minute", "hour", "day", "month", "total"]
+    """When it starts anew; total: never."""
+    mode: Literal["hard", "soft", "shadow"] = "hard"
+    """hard refuses, soft warns (a header and a line in the log), shadow only counts."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "QuotaSettings":
+        if self.limit_amount != self.limit * (_NANO if self.unit == "usd" else 1):
+            raise ValueError("limit must be a whole number (for usd: with at most 9 decimals)")
+        if self.limit_amount > _MOST:
+            raise ValueError(f"limit must be at most {_MOST} (usd: nano-USD)")
+        return self
+
+    @property
+    def limit_amount(self) -> int:
+        """The limit in requests, tokens or nano-USD."""
+        return int(self.limit * (_NANO if self.unit == "usd" else 1))
+
+
 class RouteSettings(Section):
     """A model name that clients ask for."""
 
     targets: list[Name] = Field(min_length=1)
     """Targets of one space, in the order in which they are tried."""
+    quotas: list[QuotaSettings] = []
+    """Limits of all requests to this route together."""
 
 
 class KeySettings(Section):
@@ -155,6 +190,8 @@ class KeySettings(Section):
     """Time, with its zone, from which the key is refused; null is never."""
     disabled: bool = False
     """Whether the key is refused."""
+    quotas: list[QuotaSettings] = []
+    """Limits of this key."""
 
     @model_validator(mode="after")
     def _one_source(self) -> "KeySettings":
@@ -170,6 +207,8 @@ class TenantSettings(Section):
     """The keys that this tenant's clients present."""
     disabled: bool = False
     """Whether all its keys and tokens are refused."""
+    quotas: list[QuotaSettings] = []
+    """Limits of all of this tenant's keys together."""
 
 
 class IssuerSettings(Section):
@@ -211,6 +250,16 @@ class StoreSettings(Section):
     """sqlite:///FILE, or postgresql://user@host/database with the password elsewhere."""
     url_env: str | None = None
     """Environment variable that holds the address, where it has a password in it."""
+    state: Path = Path(".embedway/state")
+    """Folder on a lasting disk of this machine; usage is there until it is in the database."""
+    sync_interval_s: float = Field(1.0, ge=0.1, le=3600)
+    """Seconds between syncs of the state folder: what a loss of power may take, not a crash."""
+    usage_days: float = Field(90, gt=0)
+    """Days that single usage records are kept."""
+    hourly_days: float = Field(400, gt=0)
+    """Days that usage by hour, and windows of quotas that are over, are kept."""
+    daily_days: float = Field(3650, gt=0)
+    """Days that usage by day is kept."""
 
 
 class AuthenticationSettings(Section):
@@ -259,6 +308,16 @@ class Settings(Section):
         for name, route in self.routes.items():
             self._check_route(name, route)
         return self
+
+    @property
+    def has_quotas(self) -> bool:
+        """Whether a tenant, a key or a route has a quota."""
+        tenants = self.tenants.values()
+        return (
+            any(route.quotas for route in self.routes.values())
+            or any(tenant.quotas for tenant in tenants)
+            or any(key.quotas for tenant in tenants for key in tenant.keys)
+        )
 
     def _check_route(self, name: str, route: RouteSettings) -> None:
         for target in route.targets:

@@ -17,6 +17,10 @@ EmbedwayError
 │   └── BodyTooLargeError
 ├── DeadlineExceededError         the time that the request was given is over
 ├── OverloadedError               no room now; the same request may succeed later
+├── QuotaError                    a quota does not allow the request
+│   ├── BudgetExhaustedError      a sum is used up; waiting does not help before it starts anew
+│   ├── RateLimitedError          a rate is used up; it recovers by itself
+│   └── PriceUnknownError         a budget applies, and a target that may be called has no price
 ├── KeysUnavailableError          nobody can say now whether a key is good; never "it is wrong"
 ├── StoreUnavailableError         the database is needed now and cannot be reached
 └── UpstreamError                 a target failed
@@ -142,6 +146,52 @@ class OverloadedError(EmbedwayError):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class QuotaError(EmbedwayError):
+    """A quota stands in the way. `quota` is its id, `limit` and `used` are in its unit.
+
+    `reset_s` (seconds since the Unix epoch) is when it starts anew, None for never;
+    `retry_after_s` is how long that is from now.
+    """
+
+    code = "quota_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        quota: str,
+        limit: int = 0,
+        used: int = 0,
+        reset_s: int | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.quota = quota
+        self.limit = limit
+        self.used = used
+        self.reset_s = reset_s
+        self.retry_after_s = retry_after_s
+
+
+class BudgetExhaustedError(QuotaError):
+    """A budget does not cover what the request may cost."""
+
+    code = "budget_exhausted"
+
+
+class RateLimitedError(QuotaError):
+    """A rate limit leaves no room for the request in this window."""
+
+    code = "rate_limit_exceeded"
+    retryable = True
+
+
+class PriceUnknownError(QuotaError):
+    """A budget applies, and what the request may cost cannot be known."""
+
+    code = "price_unknown"
 
 
 class KeysUnavailableError(EmbedwayError):

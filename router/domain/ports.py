@@ -166,8 +166,12 @@ class LedgerWriter(Protocol):
         """Add a spool's stretch [before, after), once; the position where that spool stands."""
         ...
 
-    def position(self, holder: str) -> int:
-        """How far a spool is in the ledger."""
+    def spent(self, windows: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """What is spent of windows (quota's id, start_s), those that there are."""
+        ...
+
+    def forget_before(self, usage_s: float, hours_s: float, days_s: float, now_s: float) -> int:
+        """Delete records, roll-ups by hour and by day that are older; how many records went."""
         ...
 
 

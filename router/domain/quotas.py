@@ -1,6 +1,6 @@
 """Quotas as data: how much of what, for whom, in which stretch of time, and how strictly."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Scope = Literal["tenant", "key", "route"]
@@ -25,11 +25,13 @@ class Quota:
     limit: int
     window: Window
     mode: Mode = "hard"
+    # Its name in the store and in answers; a subject has one quota of each kind.
+    id: str = field(init=False, compare=False)
 
-    @property
-    def id(self) -> str:
-        """Its name in the store and in answers; a subject has one quota of each kind."""
-        return f"{self.scope}:{self.subject}:{self.unit}:{self.window}:{self.mode}"
+    def __post_init__(self) -> None:
+        """Put the name together once: it is asked for with every request."""
+        name = f"{self.scope}:{self.subject}:{self.unit}:{self.window}:{self.mode}"
+        object.__setattr__(self, "id", name)
 
     @property
     def is_budget(self) -> bool:
@@ -70,10 +72,19 @@ class Ask:
 class Grant:
     """The answer: `amount` more to spend (None: refused) and the window as it is now.
 
-    `left` is what nobody holds. `elsewhere` is what other processes hold and have not spent, as
-    far as the ledger knows; it is counted for refusals only.
+    `left` is what nobody holds. `elsewhere` is what other leases hold and have not spent, as far as
+    the ledger knows; it is counted for refusals only.
     """
 
     amount: int | None
     left: int
     elsewhere: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left of a quota, for people: `remaining` may be low, as others hold leases too."""
+
+    quota: Quota
+    remaining: int
+    reset_s: int | None

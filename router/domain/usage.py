@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from router.domain.quotas import Allowance
+
 # How a record can end that no error's code says.
 OK = "ok"
 CANCELLED = "cancelled"
@@ -34,6 +36,10 @@ class UsageRecord:
     trace_id: str
 
 
+# A Charge's fields as they stand in a record.
+ChargeRow = tuple[int | None, int, str, int, int | None, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Charge:
     """What a request took of one quota's window; `number` is the lease, None without one."""
@@ -44,3 +50,16 @@ class Charge:
     start_s: int
     end_s: int | None
     limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the caller is told of the metering of an answered request.
+
+    `requests` and `tokens` are the tightest rate limits; `over` names soft quotas that are passed.
+    """
+
+    cost_nano_usd: int | None
+    requests: Allowance | None = None
+    tokens: Allowance | None = None
+    over: tuple[str, ...] = ()

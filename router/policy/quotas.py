@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from router.domain.quotas import Quota, Span
+from router.domain.usage import ChargeRow
 
 # A lease should last about this long at the present rate: longer strands money, shorter asks often.
 _LEASE_S = 1.0
@@ -11,7 +12,11 @@ _FIRST_REQUESTS = 4
 
 @dataclass(slots=True, eq=False)
 class Holding:
-    """One lease: `granted` = `free` + `reserved` + `spent`, none of them ever negative."""
+    """One lease: `granted` = `free` + `reserved` + `spent`, none of them ever negative.
+
+    `is_asking`: a grant may be on its way. `is_unsure`: the store may know of more.
+    `is_known`: the store has it.
+    """
 
     number: int
     quota: Quota
@@ -19,6 +24,14 @@ class Holding:
     free: int = 0
     reserved: int = 0
     spent: int = 0
+    is_asking: bool = False
+    is_unsure: bool = False
+    is_known: bool = False
+
+    @property
+    def granted(self) -> int:
+        """All that the lease ever got, less what was given back."""
+        return self.free + self.reserved + self.spent
 
     @property
     def kept(self) -> int:
@@ -27,6 +40,7 @@ class Holding:
 
     def grant(self, amount: int) -> None:
         """More to spend."""
+        self.is_known = True
         self.free += amount
 
     def reserve(self, amount: int) -> bool:
@@ -44,6 +58,11 @@ class Holding:
         self.reserved -= reserved
         self.spent += spent
         self.free += reserved - spent
+
+    def charge(self, amount: int) -> ChargeRow:
+        """What the ledger is told of an amount."""
+        span = self.span
+        return (self.number, amount, self.quota.id, span.start_s, span.end_s, self.quota.limit)
 
     def give_up(self) -> int:
         """Take what is free out, to be given back; the amount."""

@@ -48,7 +48,7 @@ RETURNING quota_windows.quota, quota_windows.start_s, quota_windows.leased"""
 ELSEWHERE = f"""
 SELECT l.quota, l.start_s, SUM(l.granted - l.spent) AS amount
 FROM ({_ASKS}) AS a JOIN leases AS l ON l.quota = a.quota AND l.start_s = a.start_s
-WHERE l.holder <> :holder GROUP BY l.quota, l.start_s"""
+WHERE NOT (l.holder = :holder AND l.number = a.number) GROUP BY l.quota, l.start_s"""
 
 LOCK_WINDOWS = f"""
 SELECT 1 FROM quota_windows AS w JOIN ({_ASKS}) AS a ON w.quota = a.quota AND w.start_s = a.start_s

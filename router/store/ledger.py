@@ -6,10 +6,11 @@ costs the router next to nothing. The layout of a record is `domain.usage.UsageR
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, select, text, tuple_
 
-from router.store.engine import is_sqlite, transaction
+from router.store.engine import is_sqlite, reading, transaction
 from router.store.leases import each_json
+from router.store.tables import quota_windows
 
 _DAY_S = 86_400
 
@@ -108,6 +109,14 @@ class Ledger:
         """How far the holder's spool is in the ledger."""
         with transaction(self._engine) as connection:
             return self._position(connection, holder)
+
+    def spent(self, windows: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """What is spent of windows (quota's id, start_s), those that there are."""
+        table = quota_windows.c
+        query = select(table.quota, table.start_s, table.spent)
+        query = query.where(tuple_(table.quota, table.start_s).in_(windows))
+        with transaction(reading(self._engine)) as connection:
+            return {(row.quota, row.start_s): row.spent for row in connection.execute(query)}
 
     def forget_before(self, usage_s: float, hours_s: float, days_s: float, now_s: float) -> int:
         """Delete records, roll-ups and windows that are older; the number of records deleted."""

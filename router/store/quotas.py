@@ -1,6 +1,7 @@
 """Quotas that were made through the API or the command line; those of the file are not here."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Engine, Row, and_, func, or_, select
 
@@ -70,7 +71,7 @@ class StoredQuotas:
             return changed.rowcount == 1
 
 
-def _quota(row: Row[tuple[str, str, str, int, str, str]]) -> Quota:
+def _quota(row: Row[*tuple[Any, ...]]) -> Quota:
     return Quota(
         scope=row.scope,
         subject=row.subject,
