@@ -1,9 +1,12 @@
 """The composition root: the only place where parts are built, wired, started and closed."""
 
 import asyncio
+from itertools import chain
 from collections.abc import Mapping
 
-from router.administration import Administration
+from router.administration.quotas import QuotaAdministration
+from router.administration.tenants import Administration
+from router.api.admin import AdminDoor
 from router.api.front import build_front
 from router.api.health import HealthDoor
 from router.api.kserve_grpc import KServeGrpcDoor
@@ -25,6 +28,7 @@ from router.service import EmbeddingService
 from router.store.engine import open_engine
 from router.store.key_directory import SqlKeyDirectory
 from router.store.migrate import prepare
+from router.store.quotas import StoredQuotas
 from router.store.tenant_store import SqlTenantStore
 from router.telemetry.logs import Log
 from router.text.tokenizer import HuggingFaceTokenizer
@@ -70,7 +74,7 @@ class App:
         front = build_front(
             self.service,
             self.authenticator,
-            self._build_administration(clock),
+            self._build_admin(clock, log),
             health,
             settings.server,
             clock,
@@ -132,10 +136,16 @@ class App:
             clock=clock,
         )
 
-    def _build_administration(self, clock: Clock) -> Administration:
+    def _build_admin(self, clock: Clock, log: Log) -> AdminDoor:
         settings = self._settings
-        store = SqlTenantStore(self._engine)
-        return Administration(store, declared_tenants(settings), declared_keys(settings), clock)
+        tenants = Administration(
+            SqlTenantStore(self._engine), declared_tenants(settings), declared_keys(settings), clock
+        )
+        declared = chain.from_iterable(quotas_of(settings).values())
+        quotas = QuotaAdministration(
+            StoredQuotas(self._engine), declared, tenants, self.service.routes, clock
+        )
+        return AdminDoor(tenants, quotas, clock, log)
 
     def _report_store(self, is_reachable: bool) -> None:
         self._log.event("store", reachable=is_reachable)

@@ -3,12 +3,15 @@
 pydantic is right here: these requests are few, and what they say is kept for long.
 """
 
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from router.config.settings import QuotaSettings
 from router.domain.errors import InvalidInputError
-from router.domain.tenants import KeyChange, KeyDescription, NewKey, Tenant, TenantChange
+from router.domain.quotas import NANO_USD, Quota
+from router.domain.tenants import FILE_CURSOR, Source, KeyChange, KeyDescription, NewKey, Tenant, TenantChange
 from router.domain.types import Scope
 
 # No slash: the names stand in paths.
@@ -107,6 +110,8 @@ class TenantAnswer(Body):
 
     object: Literal["tenant"] = "tenant"
     """What this is."""
+    id: str
+    """What `after` takes."""
     name: str
     """Who pays."""
     source: Literal["file", "api"]
@@ -151,7 +156,53 @@ class ShownKeyAnswer(KeyAnswer):
     """What clients put into `Authorization: Bearer …`."""
 
 
-Given = TypeVar("Given", bound=Body)
+class QuotaBody(QuotaSettings):
+    """A limit, and of whom: a subject has one of each unit, window and mode."""
+
+    scope: Literal["tenant", "key", "route"]
+    """Whose requests count."""
+    subject: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][ -~]{0,257}$")]
+    """A tenant's name, `tenant:key`, or a route's name."""
+
+    @model_validator(mode="after")
+    def _names_a_key(self) -> "QuotaBody":
+        if self.scope == "key" and not re.fullmatch(r"[^:]+:.+", self.subject):
+            raise ValueError("subject of a key is tenant:key")
+        return self
+
+    def quota(self) -> Quota:
+        """The same in the domain's words."""
+        return Quota(
+            self.scope, self.subject, self.unit, self.limit_amount, self.window, self.mode
+        )
+
+
+class QuotaAnswer(Body):
+    """A quota."""
+
+    object: Literal["quota"] = "quota"
+    """What this is."""
+    id: str
+    """Its name in answers that refuse; `after` takes it, and the path that removes it."""
+    source: Literal["file", "api"]
+    """Where it comes from, and so what can change it."""
+    scope: Literal["tenant", "key", "route"]
+    """Whose requests count."""
+    subject: str
+    """A tenant's name, `tenant:key`, or a route's name."""
+    unit: Literal["requests", "tokens", "usd"]
+    """What is limited."""
+    limit: float
+    """How much of it in a window."""
+    limit_amount: int
+    """The same, exact: in requests, tokens or nano-USD."""
+    window: Literal["minute", "hour", "day", "month", "total"]
+    """When it starts anew, by the calendar in UTC."""
+    mode: Literal["hard", "soft", "shadow"]
+    """hard refuses, soft warns, shadow only counts."""
+
+
+Given = TypeVar("Given", bound=BaseModel)
 
 
 def read(kind: type[Given], data: bytes) -> Given:
@@ -172,6 +223,7 @@ def read(kind: type[Given], data: bytes) -> Given:
 def tenant_answer(tenant: Tenant) -> TenantAnswer:
     """A tenant as it looks to administrators."""
     return TenantAnswer(
+        id=tenant.id,
         name=tenant.name,
         source=tenant.source.value,
         status="disabled" if tenant.is_disabled else "active",
@@ -188,6 +240,22 @@ def key_answer(key: KeyDescription, now_s: float) -> KeyAnswer:
 def shown_key_answer(key: KeyDescription, value: str, now_s: float) -> ShownKeyAnswer:
     """A key with its value."""
     return ShownKeyAnswer(**_key_fields(key, now_s), value=value)
+
+
+def quota_answer(quota: Quota, source: Source) -> QuotaAnswer:
+    """A quota as it looks to administrators."""
+    prefix = FILE_CURSOR if source is Source.FILE else ""
+    return QuotaAnswer(
+        id=prefix + quota.id,
+        source=source.value,
+        scope=quota.scope,
+        subject=quota.subject,
+        unit=quota.unit,
+        limit=quota.limit / NANO_USD if quota.unit == "usd" else quota.limit,
+        limit_amount=quota.limit,
+        window=quota.window,
+        mode=quota.mode,
+    )
 
 
 def _key_fields(key: KeyDescription, now_s: float) -> dict[str, Any]:

@@ -14,8 +14,9 @@ _BODIES = (
     bodies.NewKeyBody,
     bodies.KeyChangeBody,
     bodies.RotationBody,
+    bodies.QuotaBody,
 )
-_ANSWERS = (bodies.TenantAnswer, bodies.KeyAnswer, bodies.ShownKeyAnswer)
+_ANSWERS = (bodies.TenantAnswer, bodies.KeyAnswer, bodies.ShownKeyAnswer, bodies.QuotaAnswer)
 _READ = (400, 401, 403, 404, 503)
 _WRITE = (400, 401, 403, 404, 409, 413, 503, 504)
 _TEMPLATE = "#/components/schemas/{model}"
@@ -71,6 +72,16 @@ def admin_paths() -> Schema:
                 "Give a key a new value", bodies.ShownKeyAnswer, bodies.RotationBody, [tenant, key]
             )
         },
+        "/admin/v1/quotas": {
+            "get": operation("List quotas", _listed(bodies.QuotaAnswer), _READ, parameters=_page()),
+            "put": _change("Create or change a quota", bodies.QuotaAnswer, bodies.QuotaBody, []),
+        },
+        "/admin/v1/quotas/{quota}": {
+            "delete": operation(
+                "Remove a quota", {"type": "object"}, (401, 403, 404, 409, 503),
+                parameters=[_part("quota", "A quota's id.", CURSOR)],
+            )
+        },
     }  # fmt: skip
 
 
@@ -91,8 +102,8 @@ def _change(
     )
 
 
-def _part(name: str, description: str) -> Schema:
-    schema = {"type": "string", "pattern": bodies.NAME}
+def _part(name: str, description: str, pattern: str = bodies.NAME) -> Schema:
+    schema = {"type": "string", "pattern": pattern}
     return {
         "name": name, "in": "path", "required": True, "schema": schema, "description": description
     }  # fmt: skip

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from router.administration import Administration
+from router.administration.tenants import Administration
 from router.config.declared import declared_keys, declared_tenants
 from router.config.load import load_settings, store_url
 from router.domain.clock import Clock

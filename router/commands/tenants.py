@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from router.administration import Administration
+from router.administration.tenants import Administration
 from router.api.admin_bodies import (
     NewKeyBody,
     NewTenantBody,
@@ -114,7 +114,7 @@ def _list_tenants(ours: Administration, options: argparse.Namespace, clock: Cloc
         page = ours.tenants("", _PAGE)
         while page:
             yield from page
-            page = ours.tenants(page[-1].name, _PAGE)
+            page = ours.tenants(page[-1].id, _PAGE)
 
     _show_tenants(list(pages()), options)
 
