@@ -1,8 +1,8 @@
 """The composition root: the only place where parts are built, wired, started and closed."""
 
 import asyncio
-from itertools import chain
 from collections.abc import Mapping
+from itertools import chain
 
 from router.administration.quotas import QuotaAdministration
 from router.administration.tenants import Administration
@@ -14,21 +14,38 @@ from router.api.servers import GrpcServer, HttpServer
 from router.authentication.authenticator import Authenticator
 from router.authentication.changes import ChangeWatch
 from router.config.declared import declared_keys, declared_tenants
-from router.config.domain_of import keys_of, routes_of, spaces_of, targets_of
+from router.config.domain_of import (
+    keys_of,
+    prices_of,
+    quotas_of,
+    routes_of,
+    spaces_of,
+    targets_of,
+)
 from router.config.load import store_url
 from router.config.settings import Settings, SpaceSettings, TargetSettings
 from router.domain.clock import Clock
 from router.domain.ports import Upstream
 from router.identity.fetch import fetch
 from router.identity.oidc import OidcVerifier
+from router.metering.bookkeeper import Backing, Bookkeeper, Retention
+from router.metering.desk import Desk
+from router.metering.meter import Meter
+from router.metering.plans import Plans
+from router.metering.pump import Pump
 from router.policy.admission import Room
 from router.policy.key_cache import KeyCache
 from router.policy.keys import KeyRing
 from router.service import EmbeddingService
 from router.store.engine import open_engine
 from router.store.key_directory import SqlKeyDirectory
+from router.store.leases import LeaseBook
+from router.store.ledger import Ledger
 from router.store.migrate import prepare
 from router.store.quotas import StoredQuotas
+from router.store.recovery import recover_all
+from router.store.spool import Spool
+from router.store.spool_folder import SpoolFolder
 from router.store.tenant_store import SqlTenantStore
 from router.telemetry.logs import Log
 from router.text.tokenizer import HuggingFaceTokenizer
@@ -51,6 +68,8 @@ class App:
         self._settings = settings
         self._log = log
         self._draining = False
+        self._engine = open_engine(store_url(settings.store, environment))
+        self._bookkeeper: Bookkeeper | None = None
         spaces = spaces_of(settings)
         tokenizers = {name: _tokenizer(space) for name, space in settings.spaces.items()}
         self._upstreams = {
@@ -64,9 +83,9 @@ class App:
             upstreams=self._upstreams,
             rooms={name: Room(target) for name, target in targets_of(settings).items()},
             is_ready=self._watch.is_ready,
+            meter=self._build_meter(clock) if settings.is_metered else None,
             clock=clock,
         )
-        self._engine = open_engine(store_url(settings.store, environment))
         self._directory = SqlKeyDirectory(self._engine)
         self.authenticator = self._build_authenticator(environment, clock)
         health = HealthDoor(self.service, lambda: self._draining)
@@ -94,6 +113,8 @@ class App:
         asyncio.get_running_loop().set_exception_handler(self._report_defect)
         await asyncio.to_thread(prepare, self._engine)
         await self.authenticator.start()
+        if self._bookkeeper is not None:
+            self._bookkeeper.start()
         self._watch.start()
         if self.grpc is not None:
             await self.grpc.start()
@@ -116,6 +137,8 @@ class App:
         await self._watch.close()
         for upstream in self._upstreams.values():
             await upstream.close()
+        if self._bookkeeper is not None:
+            await self._bookkeeper.close()
         await self.authenticator.close()
         self._directory.close()
         self._engine.dispose()
@@ -135,6 +158,26 @@ class App:
             tokens=OidcVerifier(settings.issuers, fetch, clock),
             clock=clock,
         )
+
+    def _build_meter(self, clock: Clock) -> Meter:
+        settings, store = self._settings, self._settings.store
+        spool = Spool(SpoolFolder.made(store.state))
+        leases, ledger = LeaseBook(self._engine, spool.holder), Ledger(self._engine)
+        quotas = StoredQuotas(self._engine)
+        desk = Desk(leases, clock)
+        plans = Plans(quotas_of(settings), quotas, desk, clock)
+        self._bookkeeper = Bookkeeper(
+            plans=plans,
+            desk=desk,
+            pump=Pump(spool, ledger, clock, store.sync_interval_s),
+            backing=Backing(
+                spool, ledger, quotas, lambda: recover_all(store.state, ledger, leases, clock)
+            ),
+            retention=Retention(store.usage_days, store.hourly_days, store.daily_days),
+            clock=clock,
+            log=self._log,
+        )
+        return Meter(plans, spool, prices_of(settings), clock)
 
     def _build_admin(self, clock: Clock, log: Log) -> AdminDoor:
         settings = self._settings

@@ -4,9 +4,15 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from router.domain.clock import Clock
-from router.domain.errors import DeadlineExceededError, SpaceMismatchError, UnknownModelError
+from router.domain.errors import (
+    DeadlineExceededError,
+    EmbedwayError,
+    SpaceMismatchError,
+    UnknownModelError,
+)
 from router.domain.ports import Tokenizer, Upstream
 from router.domain.types import (
+    Caller,
     EmbeddingRequest,
     EmbeddingResult,
     Float32Array,
@@ -14,6 +20,9 @@ from router.domain.types import (
     Space,
     TokenBatch,
 )
+from router.domain.usage import CANCELLED, Receipt
+from router.metering.meter import Meter
+from router.metering.reservation import Asked
 from router.policy.admission import Room
 from router.routing.plan import candidates
 from router.text.encode import encode_request
@@ -36,14 +45,16 @@ class EmbeddingService:
         upstreams: Mapping[str, Upstream],
         rooms: Mapping[str, Room],
         is_ready: Callable[[str], bool],
+        meter: Meter | None,
         clock: Clock,
     ) -> None:
-        """Take tokenizers by space; upstreams and rooms by target."""
+        """Take tokenizers by space; upstreams and rooms by target; no meter counts nothing."""
         self.routes = routes
         self._tokenizers = tokenizers
         self._upstreams = upstreams
         self._rooms = rooms
         self._is_ready = is_ready
+        self._meter = meter
         self._clock = clock
 
     def is_route_ready(self, name: str) -> bool:
@@ -60,7 +71,7 @@ class EmbeddingService:
             )
         return route
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
+    async def embed(self, request: EmbeddingRequest, caller: Caller) -> EmbeddingResult:
         """Vectors for an authenticated caller's request; any EmbedwayError.
 
         Cancelling this coroutine cancels the call to the target.
@@ -71,7 +82,7 @@ class EmbeddingService:
         try:
             async with asyncio.timeout(request.deadline_s - self._clock.monotonic_s()):
                 batch = await self._encode(route.space, request)
-                target, vectors = await self._attempt(route, batch, request.deadline_s)
+                target, vectors, receipt = await self._metered(route, request, caller, batch)
         except TimeoutError as error:
             raise DeadlineExceededError("the deadline of the request has passed") from error
         return EmbeddingResult(
@@ -80,6 +91,7 @@ class EmbeddingService:
             model=route.name,
             space=route.space.name,
             target=target,
+            receipt=receipt,
         )
 
     async def _encode(self, space: Space, request: EmbeddingRequest) -> TokenBatch:
@@ -87,6 +99,28 @@ class EmbeddingService:
         if _characters(request) <= _THREAD_ABOVE_CHARACTERS:
             return encode_request(space, tokenizer, request)
         return await asyncio.to_thread(encode_request, space, tokenizer, request)
+
+    async def _metered(
+        self, route: Route, request: EmbeddingRequest, caller: Caller, batch: TokenBatch
+    ) -> tuple[str, Float32Array, Receipt | None]:
+        """Reserve what the call may cost, and settle it, or refund it however the call ends."""
+        if self._meter is None:
+            return *await self._attempt(route, batch, request.deadline_s), None
+        asked = Asked(caller, route, batch.count, request.request_id, request.trace_id)
+        reservation = await self._meter.reserve(asked, batch.total)
+        try:
+            target, vectors = await self._attempt(route, batch, request.deadline_s)
+        except BaseException as error:
+            reservation.refund(self._status(error, request.deadline_s), attempts=1)
+            raise
+        return target, vectors, reservation.settle(target, batch.total, attempts=1)
+
+    def _status(self, error: BaseException, deadline_s: float) -> str:
+        """How the ledger calls the end of a request; at its deadline it is cancelled from here."""
+        if isinstance(error, asyncio.CancelledError):
+            is_late = self._clock.monotonic_s() >= deadline_s
+            return DeadlineExceededError.code if is_late else CANCELLED
+        return error.code if isinstance(error, EmbedwayError) else EmbedwayError.code
 
     async def _attempt(
         self, route: Route, batch: TokenBatch, deadline_s: float

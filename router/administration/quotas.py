@@ -1,4 +1,4 @@
-"""Quotas that administrators make; those of the configuration file are listed, and changed there."""
+"""Quotas that administrators make; those of the configuration file are changed there."""
 
 from collections.abc import Collection, Iterable
 

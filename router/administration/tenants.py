@@ -9,7 +9,14 @@ from router.domain.clock import Clock
 from router.domain.errors import DeclaredInFileError, UnknownRecordError
 from router.domain.keys import fingerprint, new_key
 from router.domain.ports import TenantStore
-from router.domain.tenants import FILE_CURSOR, KeyChange, KeyDescription, NewKey, Tenant, TenantChange
+from router.domain.tenants import (
+    FILE_CURSOR,
+    KeyChange,
+    KeyDescription,
+    NewKey,
+    Tenant,
+    TenantChange,
+)
 
 
 class Administration:

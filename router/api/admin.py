@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from router.administration.quotas import QuotaAdministration
 from router.administration.tenants import Administration
+from router.api import admin_answers as answers
 from router.api import admin_bodies as bodies
 from router.api.exchange import Exchange, Reply
 from router.domain.clock import Clock
@@ -44,33 +45,33 @@ class AdminDoor:
         body = bodies.read(bodies.NewTenantBody, await _body(exchange))
         made = await _work(self._administration.create_tenant, body.name, body.tags)
         self._tell(exchange, "create_tenant", tenant=made.name)
-        return _reply(bodies.tenant_answer(made), status=201)
+        return _reply(answers.tenant_answer(made), status=201)
 
     async def tenants(self, exchange: Exchange) -> Reply:
         """A page of tenants."""
         after, limit = page_of(exchange)
         found = await _work(self._administration.tenants, after, limit + 1)
-        return _list([bodies.tenant_answer(tenant) for tenant in found], limit)
+        return _list([answers.tenant_answer(tenant) for tenant in found], limit)
 
     async def tenant(self, exchange: Exchange, tenant: str) -> Reply:
         """One tenant; UnknownRecordError."""
         del exchange
         found = await _work(self._administration.tenant, _name(tenant))
-        return _reply(bodies.tenant_answer(found))
+        return _reply(answers.tenant_answer(found))
 
     async def change_tenant(self, exchange: Exchange, tenant: str) -> Reply:
         """The tenant, changed; UnknownRecordError, DeclaredInFileError."""
         body = bodies.read(bodies.TenantChangeBody, await _body(exchange))
         changed = await _work(self._administration.change_tenant, _name(tenant), body.change())
         self._tell(exchange, "change_tenant", tenant=tenant)
-        return _reply(bodies.tenant_answer(changed))
+        return _reply(answers.tenant_answer(changed))
 
     async def create_key(self, exchange: Exchange, tenant: str) -> Reply:
         """A new key and its value; UnknownRecordError, RecordExistsError, DeclaredInFileError."""
         body = bodies.read(bodies.NewKeyBody, await _body(exchange))
         made, value = await _work(self._administration.create_key, body.new(_name(tenant)))
         self._tell(exchange, "create_key", tenant=tenant, key=made.name)
-        answer = bodies.shown_key_answer(made, value, self._clock.wall_s())
+        answer = answers.shown_key_answer(made, value, self._clock.wall_s())
         return _reply(answer, status=201)
 
     async def keys(self, exchange: Exchange, tenant: str) -> Reply:
@@ -78,7 +79,7 @@ class AdminDoor:
         after, limit = page_of(exchange)
         found = await _work(self._administration.keys, _name(tenant), after, limit + 1)
         now_s = self._clock.wall_s()
-        return _list([bodies.key_answer(key, now_s) for key in found], limit)
+        return _list([answers.key_answer(key, now_s) for key in found], limit)
 
     async def change_key(self, exchange: Exchange, tenant: str, key: str) -> Reply:
         """The key, changed; UnknownRecordError, DeclaredInFileError."""
@@ -86,7 +87,7 @@ class AdminDoor:
         work = self._administration.change_key
         changed = await _work(work, _name(tenant), _name(key), body.change())
         self._tell(exchange, "change_key", tenant=tenant, key=key)
-        return _reply(bodies.key_answer(changed, self._clock.wall_s()))
+        return _reply(answers.key_answer(changed, self._clock.wall_s()))
 
     async def rotate_key(self, exchange: Exchange, tenant: str, key: str) -> Reply:
         """The key with a new value; UnknownRecordError, DeclaredInFileError."""
@@ -94,20 +95,20 @@ class AdminDoor:
         work = self._administration.rotate_key
         rotated, value = await _work(work, _name(tenant), _name(key), body.grace_s)
         self._tell(exchange, "rotate_key", tenant=tenant, key=key)
-        return _reply(bodies.shown_key_answer(rotated, value, self._clock.wall_s()))
+        return _reply(answers.shown_key_answer(rotated, value, self._clock.wall_s()))
 
     async def quotas(self, exchange: Exchange) -> Reply:
         """A page of quotas."""
         after, limit = page_of(exchange)
         found = await _work(self._quotas.quotas, after, limit + 1)
-        return _list([bodies.quota_answer(quota, source) for quota, source in found], limit)
+        return _list([answers.quota_answer(quota, source) for quota, source in found], limit)
 
     async def put_quota(self, exchange: Exchange) -> Reply:
         """The quota, made or with a new limit; UnknownRecordError, DeclaredInFileError."""
         body = bodies.read(bodies.QuotaBody, await _body(exchange))
         quota = await _work(self._quotas.put, body.quota())
         self._tell(exchange, "put_quota", quota=quota.id)
-        return _reply(bodies.quota_answer(quota, Source.API))
+        return _reply(answers.quota_answer(quota, Source.API))
 
     async def remove_quota(self, exchange: Exchange, quota: str) -> Reply:
         """Nothing more is there; UnknownRecordError, DeclaredInFileError."""

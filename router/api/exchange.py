@@ -4,11 +4,14 @@ Source: ASGI specification 3.0, HTTP connection scope.
 """
 
 import asyncio
+import os
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.domain.errors import BodyTooLargeError, DeadlineExceededError
+from router.api.metering import receipt_headers
+from router.domain.errors import AuthenticationError, BodyTooLargeError, DeadlineExceededError
 from router.domain.types import Caller, EmbeddingResult
 
 Message = MutableMapping[str, Any]
@@ -19,6 +22,9 @@ Headers = list[tuple[bytes, bytes]]
 JSON = b"application/json"
 # In a request: the space that the answer must come from. In an answer: where it came from.
 SPACE_HEADER = "x-embedway-space"
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+# Source: W3C Trace Context, version 00.
+_TRACE_PARENT = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
 _TARGET_HEADER = b"x-embedway-target"
 
 # A fast answer is sent before anyone could leave; only slower work is worth a watcher task.
@@ -55,11 +61,25 @@ class Facts:
     error: str | None = None
 
 
+def request_id(shown: bytes | None) -> str:
+    """The client's own name for its request where that is one, else a new name."""
+    if shown is not None and _REQUEST_ID.fullmatch(shown):
+        return shown.decode()
+    return os.urandom(16).hex()
+
+
+def trace_id(shown: bytes | None) -> str:
+    """The trace that a `traceparent` names; empty without one."""
+    match = _TRACE_PARENT.match(shown) if shown is not None else None
+    return "" if match is None else match[1].decode()
+
+
 def origin(result: EmbeddingResult) -> Headers:
-    """Headers that say which space and target the vectors are from."""
+    """Headers that say which space and target the vectors are from, and what was counted."""
     return [
         (SPACE_HEADER.encode(), result.space.encode()),
         (_TARGET_HEADER, result.target.encode()),
+        *receipt_headers(result.receipt),
     ]
 
 
@@ -98,6 +118,18 @@ class Exchange:
         """The space that the caller pins the request to."""
         value = self.header(SPACE_HEADER.encode())
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that the request belongs to; empty without one."""
+        return trace_id(self.header(b"traceparent"))
+
+    @property
+    def payer(self) -> Caller:
+        """Who asks, where the path needs a key."""
+        if self.caller is None:
+            raise AuthenticationError("this path needs a key")
+        return self.caller
 
     async def body(self, max_bytes: int, timeout_s: float) -> bytes:
         """The whole body; BodyTooLargeError, or DeadlineExceededError where it does not come.

@@ -1,13 +1,13 @@
 """The HTTP front: finds the endpoint, checks the key, turns errors into replies, logs a line."""
 
 import asyncio
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from router.api import exchange as wire
+from router.api.metering import refusal_headers
 from router.api.problems import Problem, kserve_body, openai_body, places_of, problem_of
 from router.authentication.authenticator import Authenticator
 from router.domain.clock import Clock
@@ -15,8 +15,6 @@ from router.domain.errors import EmbedwayError
 from router.domain.types import Scope
 from router.policy.keys import require_scope
 from router.telemetry.logs import Log
-
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +128,7 @@ class HttpFront:
         reply = _problem_reply(exchange, problem)
         if problem.retry_after_s is not None:
             reply.headers.append((b"retry-after", b"%d" % problem.retry_after_s))
+        reply.headers += refusal_headers(problem.quota, problem.retry_after_s)
         if problem.status == 401:
             reply.headers.append((b"www-authenticate", b"Bearer"))
         if exchange.must_close:
@@ -150,10 +149,8 @@ class HttpFront:
 
 
 def _request_id(scope: MutableMapping[str, Any]) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return str(value, "ascii")
-    return os.urandom(16).hex()
+    shown = (value for name, value in scope["headers"] if name == b"x-request-id")
+    return wire.request_id(next(shown, None))
 
 
 async def _send(send: wire.Send, exchange: wire.Exchange, reply: wire.Reply) -> None:

@@ -80,8 +80,12 @@ def embedding_request(
     deadline_s: float,
     max_inputs: int,
     pinned_space: str | None,
+    names: tuple[str, str],
 ) -> tuple[EmbeddingRequest, tuple[int, ...]]:
-    """The request that the tensors make, and the shape S of its inputs; InvalidInputError."""
+    """The request that the tensors make, and the shape S of its inputs; InvalidInputError.
+
+    `names` are the request's and its trace's.
+    """
     for name, tensor in tensors.items():
         if name not in INPUTS:
             known = ", ".join(INPUTS)
@@ -102,6 +106,8 @@ def embedding_request(
         instruction=_parameter(parameters, "instruction", str),
         truncate=bool(_parameter(parameters, "truncate", bool)),
         pinned_space=pinned_space,
+        request_id=names[0],
+        trace_id=names[1],
     )
     return request, shape
 

@@ -12,7 +12,8 @@ from tritonclient.grpc import service_pb2 as messages
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer
 
 from router.api import kserve
-from router.api.exchange import SPACE_HEADER, Facts
+from router.api.exchange import SPACE_HEADER, Facts, Headers, origin, request_id, trace_id
+from router.api.metering import refusal_headers
 from router.api.problems import places_of, problem_of
 from router.authentication.authenticator import Authenticator
 from router.config.settings import Server
@@ -127,9 +128,11 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
             deadline_s=arrived_s + min(most_s, client_s),
             max_inputs=self._limits.max_inputs,
             pinned_space=_metadata(context, SPACE_HEADER),
+            names=_names(context),
         )
         call.inputs = len(embedding.texts or embedding.token_ids or ())
-        result = await self._service.embed(embedding)
+        result = await self._service.embed(embedding, caller)
+        context.set_trailing_metadata(_trailing(origin(result)))
         call.target, call.tokens = result.target, result.prompt_tokens
         vectors = kserve.output_tensor(result, shape)
         answer = messages.ModelInferResponse(
@@ -168,9 +171,10 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
     async def _refuse(self, context: Context, error: Exception, call: _Call) -> NoReturn:
         problem = problem_of(error)
         call.status, call.error = problem.status, problem.code
-        trailing: tuple[tuple[str, str], ...] = ()
+        headers = refusal_headers(problem.quota, problem.retry_after_s)
         if problem.retry_after_s is not None:
-            trailing = (("retry-after", str(problem.retry_after_s)),)
+            headers.append((b"retry-after", b"%d" % problem.retry_after_s))
+        trailing = _trailing(headers)
         await context.abort(problem.grpc_status, problem.message, trailing)
 
 
@@ -180,6 +184,20 @@ def _metadata(context: Context, key: str) -> str | None:
         if name == key:
             return value.decode("latin-1") if isinstance(value, bytes) else value
     return None
+
+
+def _names(context: Context) -> tuple[str, str]:
+    """The request's name and its trace's."""
+    shown, parent = _metadata(context, "x-request-id"), _metadata(context, "traceparent")
+    return (
+        request_id(shown.encode("latin-1") if shown is not None else None),
+        trace_id(parent.encode("latin-1") if parent is not None else None),
+    )
+
+
+def _trailing(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """HTTP's headers as gRPC's metadata."""
+    return tuple((name.decode(), value.decode()) for name, value in headers)
 
 
 def _parameter(value: Any) -> kserve.Parameter:  # noqa: ANN401

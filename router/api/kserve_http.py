@@ -107,10 +107,11 @@ class KServeHttpDoor:
             deadline_s=exchange.arrived_s + most_s,
             max_inputs=limits.max_inputs,
             pinned_space=exchange.pinned_space,
+            names=(exchange.request_id, exchange.trace_id),
         )
         exchange.facts.model = route.name
         exchange.facts.inputs = len(request.texts or request.token_ids or ())
-        result = await self._service.embed(request)
+        result = await self._service.embed(request, exchange.payer)
         exchange.facts.target, exchange.facts.tokens = result.target, result.prompt_tokens
         reply = _reply(body, route.name, kserve.output_tensor(result, shape))
         reply.headers.extend(origin(result))

@@ -51,7 +51,7 @@ class OpenAIDoor:
         facts = exchange.facts
         facts.model = request.model if request.model in self._service.routes else None
         facts.inputs = len(request.texts or request.token_ids or ())
-        result = await self._service.embed(request)
+        result = await self._service.embed(request, exchange.payer)
         facts.target, facts.tokens = result.target, result.prompt_tokens
         return Reply(
             200,
@@ -93,6 +93,8 @@ class OpenAIDoor:
             instruction=body.instruction,
             truncate=bool(body.truncate),
             pinned_space=exchange.pinned_space,
+            request_id=exchange.request_id,
+            trace_id=exchange.trace_id,
         )
 
 

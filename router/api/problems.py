@@ -1,11 +1,12 @@
 """The one place that knows HTTP and gRPC codes, and what callers may see of an error."""
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import grpc
 import orjson
 
+from router.api.metering import QuotaFacts, quota_facts
 from router.domain import errors
 
 
@@ -20,6 +21,7 @@ class Problem:
     param: str | None
     grpc_status: grpc.StatusCode
     retry_after_s: int | None = None
+    quota: QuotaFacts | None = None
 
 
 _INVALID = "invalid_request_error"
@@ -66,21 +68,21 @@ def problem_of(error: BaseException) -> Problem:
         param=getattr(error, "param", None),
         grpc_status=grpc_status,
         retry_after_s=retry_after_s,
+        quota=quota_facts(error) if isinstance(error, errors.QuotaError) else None,
     )
 
 
 def openai_body(problem: Problem) -> bytes:
     """The error body of OpenAI's API."""
-    return orjson.dumps(
-        {
-            "error": {
-                "message": problem.message,
-                "type": problem.kind,
-                "param": problem.param,
-                "code": problem.code,
-            }
-        }
-    )
+    error = {
+        "message": problem.message,
+        "type": problem.kind,
+        "param": problem.param,
+        "code": problem.code,
+    }
+    if problem.quota is not None:
+        return orjson.dumps({"error": error | {"quota": asdict(problem.quota)}})
+    return orjson.dumps({"error": error})
 
 
 def kserve_body(problem: Problem) -> bytes:

@@ -10,14 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from router.administration.tenants import Administration
-from router.api.admin_bodies import (
-    NewKeyBody,
-    NewTenantBody,
-    RotationBody,
-    key_answer,
-    shown_key_answer,
-    tenant_answer,
-)
+from router.api.admin_answers import key_answer, shown_key_answer, tenant_answer
+from router.api.admin_bodies import NewKeyBody, NewTenantBody, RotationBody
 from router.commands.show import show
 from router.commands.store import administration
 from router.config.environment import process_environment

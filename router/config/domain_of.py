@@ -1,11 +1,13 @@
 """From settings to the words of the domain."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 from router.config.load import key_secret
-from router.config.settings import Settings
+from router.config.settings import QuotaSettings, Settings
 from router.domain.errors import ConfigurationError
 from router.domain.keys import fingerprint
+from router.domain.quotas import NANO_USD, Quota, Scope
 from router.domain.types import Caller, KnownKey, Route, Space, Target
 
 
@@ -71,3 +73,37 @@ def keys_of(settings: Settings, environment: Mapping[str, str]) -> dict[str, Kno
                 is_disabled=key.disabled or tenant_settings.disabled,
             )
     return keys
+
+
+def quotas_of(settings: Settings) -> dict[tuple[str, str], list[Quota]]:
+    """The file's quotas by scope and subject; ConfigurationError where one stands twice."""
+    found: dict[tuple[str, str], list[Quota]] = {}
+    for route, route_settings in settings.routes.items():
+        found["route", route] = _quotas("route", route, route_settings.quotas)
+    for tenant, tenant_settings in settings.tenants.items():
+        found["tenant", tenant] = _quotas("tenant", tenant, tenant_settings.quotas)
+        for key in tenant_settings.keys:
+            subject = f"{tenant}:{key.name}"
+            found["key", subject] = _quotas("key", subject, key.quotas)
+    return {place: quotas for place, quotas in found.items() if quotas}
+
+
+def prices_of(settings: Settings) -> dict[str, int | None]:
+    """Nano-USD per million tokens by target, rounded up; None where the price is not known."""
+    prices: dict[str, int | None] = {}
+    for name, target in settings.targets.items():
+        price = target.price_usd_per_million_tokens
+        prices[name] = None if price is None else math.ceil(price * NANO_USD)
+    return prices
+
+
+def _quotas(scope: Scope, subject: str, items: Sequence[QuotaSettings]) -> list[Quota]:
+    quotas = [
+        Quota(scope, subject, item.unit, item.limit_amount, item.window, item.mode)
+        for item in items
+    ]
+    names = [quota.id for quota in quotas]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"quota {name} stands twice")
+    return quotas

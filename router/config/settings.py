@@ -310,11 +310,12 @@ class Settings(Section):
         return self
 
     @property
-    def has_quotas(self) -> bool:
-        """Whether a tenant, a key or a route has a quota."""
+    def is_metered(self) -> bool:
+        """Whether usage is counted: the file names a store, or a quota of any kind."""
         tenants = self.tenants.values()
         return (
-            any(route.quotas for route in self.routes.values())
+            "store" in self.model_fields_set
+            or any(route.quotas for route in self.routes.values())
             or any(tenant.quotas for tenant in tenants)
             or any(key.quotas for tenant in tenants for key in tenant.keys)
         )

@@ -149,7 +149,7 @@ class OverloadedError(EmbedwayError):
 
 
 class QuotaError(EmbedwayError):
-    """A quota stands in the way. `quota` is its id, `limit` and `used` are in its unit.
+    """A quota stands in the way. `quota` is its id; amounts are in its `unit` (usd: nano-USD).
 
     `reset_s` (seconds since the Unix epoch) is when it starts anew, None for never;
     `retry_after_s` is how long that is from now.
@@ -162,6 +162,7 @@ class QuotaError(EmbedwayError):
         message: str,
         *,
         quota: str,
+        unit: str,
         limit: int = 0,
         used: int = 0,
         reset_s: int | None = None,
@@ -169,6 +170,7 @@ class QuotaError(EmbedwayError):
     ) -> None:
         super().__init__(message)
         self.quota = quota
+        self.unit = unit
         self.limit = limit
         self.used = used
         self.reset_s = reset_s

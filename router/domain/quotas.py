@@ -83,8 +83,8 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left of a quota, for people: `remaining` may be low, as others hold leases too."""
+    """What is left of a rate limit: no more than there is, and less where others hold leases."""
 
     quota: Quota
     remaining: int
-    reset_s: int | None
+    resets_in_s: int

@@ -5,7 +5,6 @@ from enum import StrEnum
 
 from router.domain.types import Scope
 
-
 # Before the name of what the file declares, where lists go on after it.
 FILE_CURSOR = "file:"
 

@@ -6,6 +6,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from router.domain.usage import Receipt
+
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
 
@@ -130,6 +132,8 @@ class EmbeddingRequest:
     instruction: str | None = None
     truncate: bool = False
     pinned_space: str | None = None
+    request_id: str = ""
+    trace_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +145,4 @@ class EmbeddingResult:
     model: str
     space: str
     target: str
+    receipt: Receipt | None = None

@@ -27,6 +27,7 @@ def refusal(quota: Quota, span: Span, asked: int, remaining: int, wall_s: float)
         f"Quota {quota.id}: {amount(quota, used)} of {amount(quota, quota.limit)} used or "
         f"reserved, {told}. It resets {reset}.",
         quota=quota.id,
+        unit=quota.unit,
         limit=quota.limit,
         used=used,
         reset_s=span.end_s,
@@ -40,6 +41,7 @@ def unpriced(quota: Quota, route: str) -> PriceUnknownError:
         f"Quota {quota.id} limits USD, and a target of {route} has no price: "
         "set price_usd_per_million_tokens.",
         quota=quota.id,
+        unit=quota.unit,
         limit=quota.limit,
     )
 

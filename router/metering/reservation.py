@@ -1,5 +1,6 @@
 """One request between its reservation and its settlement."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from router.metering.plans import Plan
 from router.metering.purse import Purse
 from router.policy.pricing import cost_nano_usd
 from router.policy.quotas import Holding
+from router.policy.windows import span_of
 
 Amounts = tuple[int, int, int]  # requests, tokens, nano-USD
 Holdings = list[tuple[Holding, int]]  # each with the index of its unit's amount
@@ -84,8 +86,8 @@ class Reservation:
         plan = self._plan
         return Receipt(
             cost_nano_usd=cost,
-            requests=_tightest(plan.requests),
-            tokens=_tightest(plan.tokens),
+            requests=_tightest(plan.requests, self._time_s),
+            tokens=_tightest(plan.tokens, self._time_s),
             over=tuple(
                 c.quota.id for c, _ in plan.counters if c.is_over and c.quota.mode == "soft"
             ),
@@ -127,9 +129,10 @@ class Reservation:
         return rows
 
 
-def _tightest(purses: tuple[Purse, ...]) -> Allowance | None:
+def _tightest(purses: tuple[Purse, ...], wall_s: float) -> Allowance | None:
     """The allowance of which least is left."""
     if not purses:
         return None
     purse = purses[0] if len(purses) == 1 else min(purses, key=lambda one: one.remaining)
-    return Allowance(purse.quota, purse.remaining, purse.span.end_s)
+    end_s = span_of(purse.quota.window, wall_s).end_s or wall_s
+    return Allowance(purse.quota, purse.remaining, math.ceil(end_s - wall_s))

@@ -1,8 +1,10 @@
 """What a process that died left behind: its records go to the ledger, its unspent leases back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from router.domain.clock import Clock
 from router.domain.errors import StoreUnavailableError
 from router.store.frames import INTENT
 from router.store.leases import LeaseBook
@@ -49,6 +51,20 @@ def recover(folder: SpoolFolder, ledger: Ledger, leases: LeaseBook, now_s: float
     leases.bury(folder.holder, is_proven=folder.is_whole)
     folder.close(remove=True)
     return Recovered(folder.holder, len(records), len(under_way), folder.is_whole)
+
+
+def recover_all(
+    state: Path, ledger: Ledger, leases: LeaseBook, clock: Clock
+) -> list[dict[str, str | int | bool]]:
+    """Recover every abandoned folder; what was done of each. StoreUnavailableError."""
+    done = []
+    for folder in SpoolFolder.abandoned(state):
+        try:
+            done.append(asdict(recover(folder, ledger, leases, clock.wall_s())))
+        except BaseException:
+            folder.close(remove=False)
+            raise
+    return done
 
 
 def _write(

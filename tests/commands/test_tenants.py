@@ -23,7 +23,9 @@ def config(minilm: Path, tmp_path: Path, database_url: str) -> Path:
     upgrade(engine)
     engine.dispose()
     path = tmp_path / "embedway.yaml"
-    settings = yaml.safe_load(fake_settings(minilm)) | {"store": {"url": database_url}}
+    settings = yaml.safe_load(fake_settings(minilm)) | {
+        "store": {"url": database_url, "state": str(tmp_path / "state")}
+    }
     path.write_text(yaml.safe_dump(settings))
     return path
 
@@ -103,8 +105,8 @@ def test_lists_hold_file_and_store(cli: Cli) -> None:
     cli.run("tenants", "create", "acme", "--tag", "team=[bold]search")
     listed = cli.json("tenants", "list")
     assert [(item["name"], item["source"]) for item in listed] == [
-        ("acme", "api"),
         ("testers", "file"),
+        ("acme", "api"),
     ]
     _, table, _ = cli.run("tenants", "list")
     assert "team=[bold]search" in table

@@ -25,13 +25,13 @@ def admin(router: RouterUnderTest, path: str, body: object) -> Answer:
     return call(router, "POST", f"/admin/v1/{path}", json.dumps(body).encode())
 
 
-def test_keys_while_postgres_is_away(minilm: Path, postgres: Postgres) -> None:
+def test_keys_while_postgres_is_away(minilm: Path, postgres: Postgres, tmp_path: Path) -> None:
     """Known ones work within the staleness that is allowed, then 503; unknown ones 503, not 401.
 
     Those of the file never need the database. When it is back, all is as before.
     """
     settings = yaml.safe_load(fake_settings(minilm))
-    settings["store"] = {"url": postgres.upgraded()}
+    settings["store"] = {"url": postgres.upgraded(), "state": str(tmp_path)}
     settings["authentication"] = {"max_staleness_s": STALENESS_S}
     with RouterUnderTest(yaml.safe_dump(settings)) as router:
         admin(router, "tenants", {"name": "acme"})
