@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping
+from itertools import chain
 
-from router.administration import Administration
+from router.administration.quotas import QuotaAdministration
+from router.administration.tenants import Administration
+from router.api.admin import AdminDoor
 from router.api.front import build_front
 from router.api.health import HealthDoor
 from router.api.kserve_grpc import KServeGrpcDoor
@@ -90,7 +93,7 @@ class App:
         front = build_front(
             self.service,
             self.authenticator,
-            self._build_administration(clock),
+            self._build_admin(clock, log),
             health,
             settings.server,
             clock,
@@ -176,10 +179,16 @@ class App:
         )
         return Meter(plans, spool, prices_of(settings), clock)
 
-    def _build_administration(self, clock: Clock) -> Administration:
+    def _build_admin(self, clock: Clock, log: Log) -> AdminDoor:
         settings = self._settings
-        store = SqlTenantStore(self._engine)
-        return Administration(store, declared_tenants(settings), declared_keys(settings), clock)
+        tenants = Administration(
+            SqlTenantStore(self._engine), declared_tenants(settings), declared_keys(settings), clock
+        )
+        declared = chain.from_iterable(quotas_of(settings).values())
+        quotas = QuotaAdministration(
+            StoredQuotas(self._engine), declared, tenants, self.service.routes, clock
+        )
+        return AdminDoor(tenants, quotas, clock, log)
 
     def _report_store(self, is_reachable: bool) -> None:
         self._log.event("store", reachable=is_reachable)

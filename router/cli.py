@@ -13,6 +13,7 @@ import uvloop
 
 from router import __version__
 from router.app import App
+from router.commands.tenants import add_key_commands, add_tenant_commands
 from router.config.environment import process_environment
 from router.config.load import load_settings
 from router.config.settings import Settings
@@ -60,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     new = keys.add_parser("new", help="make a key; print it and what the configuration holds of it")
     new.add_argument("--name", default="first", help="what the key is called in logs")
     new.set_defaults(run=_new_key)
+    add_key_commands(keys)
+    add_tenant_commands(commands)
     return parser
 
 

@@ -1,6 +1,7 @@
 """What several rooms of tests share: the demo model, one real Triton, and routers."""
 
 import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -45,11 +46,14 @@ async def triton(minilm: Path, qwen3_folder: Path) -> AsyncIterator[tritons.Shar
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A real PostgreSQL, running."""
-    server = Postgres(tmp_path_factory.mktemp("postgres") / "data")
-    yield server
-    server.close()
+    # Not below pytest's own folder: root's PostgreSQL runs as another user, and every start of
+    # another pytest closes that folder to others.
+    with tempfile.TemporaryDirectory(prefix="embedway-postgres-") as folder:
+        server = Postgres(Path(folder) / "data")
+        yield server
+        server.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

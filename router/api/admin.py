@@ -1,4 +1,4 @@
-"""The admin API: tenants and keys. Its work waits for the database, so threads do it."""
+"""The admin API: tenants, keys and quotas. Its work waits for the database, so threads do it."""
 
 import asyncio
 import re
@@ -9,28 +9,34 @@ from urllib.parse import parse_qsl
 import orjson
 from pydantic import BaseModel
 
-from router.administration import Administration
+from router.administration.quotas import QuotaAdministration
+from router.administration.tenants import Administration
+from router.api import admin_answers as answers
 from router.api import admin_bodies as bodies
 from router.api.exchange import Exchange, Reply
 from router.domain.clock import Clock
 from router.domain.errors import InvalidInputError, UnknownRecordError
+from router.domain.tenants import Source
 from router.telemetry.logs import Log
 
 _MAX_BODY_BYTES = 64 * 1024
 _BODY_TIMEOUT_S = 10.0
 MAX_PAGE = 1000
 DEFAULT_PAGE = 100
-CURSOR = r"^[A-Za-z0-9._:/-]{1,300}$"
+CURSOR = r"^[ -~]{1,340}$"
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 
 
 class AdminDoor:
-    """`/admin/v1/tenants` and what lies below; the front has checked the scope."""
+    """`/admin/v1/tenants`, `/admin/v1/quotas` and what lies below; the front checks the scope."""
 
-    def __init__(self, administration: Administration, clock: Clock, log: Log) -> None:
+    def __init__(
+        self, administration: Administration, quotas: QuotaAdministration, clock: Clock, log: Log
+    ) -> None:
         self._administration = administration
+        self._quotas = quotas
         self._clock = clock
         self._log = log
 
@@ -38,34 +44,34 @@ class AdminDoor:
         """A new tenant; RecordExistsError, DeclaredInFileError."""
         body = bodies.read(bodies.NewTenantBody, await _body(exchange))
         made = await _work(self._administration.create_tenant, body.name, body.tags)
-        self._tell(exchange, "create_tenant", made.name)
-        return _reply(bodies.tenant_answer(made), status=201)
+        self._tell(exchange, "create_tenant", tenant=made.name)
+        return _reply(answers.tenant_answer(made), status=201)
 
     async def tenants(self, exchange: Exchange) -> Reply:
         """A page of tenants."""
         after, limit = page_of(exchange)
         found = await _work(self._administration.tenants, after, limit + 1)
-        return _list([bodies.tenant_answer(tenant) for tenant in found], limit)
+        return _list([answers.tenant_answer(tenant) for tenant in found], limit)
 
     async def tenant(self, exchange: Exchange, tenant: str) -> Reply:
         """One tenant; UnknownRecordError."""
         del exchange
         found = await _work(self._administration.tenant, _name(tenant))
-        return _reply(bodies.tenant_answer(found))
+        return _reply(answers.tenant_answer(found))
 
     async def change_tenant(self, exchange: Exchange, tenant: str) -> Reply:
         """The tenant, changed; UnknownRecordError, DeclaredInFileError."""
         body = bodies.read(bodies.TenantChangeBody, await _body(exchange))
         changed = await _work(self._administration.change_tenant, _name(tenant), body.change())
-        self._tell(exchange, "change_tenant", tenant)
-        return _reply(bodies.tenant_answer(changed))
+        self._tell(exchange, "change_tenant", tenant=tenant)
+        return _reply(answers.tenant_answer(changed))
 
     async def create_key(self, exchange: Exchange, tenant: str) -> Reply:
         """A new key and its value; UnknownRecordError, RecordExistsError, DeclaredInFileError."""
         body = bodies.read(bodies.NewKeyBody, await _body(exchange))
         made, value = await _work(self._administration.create_key, body.new(_name(tenant)))
-        self._tell(exchange, "create_key", tenant, made.name)
-        answer = bodies.shown_key_answer(made, value, self._clock.wall_s())
+        self._tell(exchange, "create_key", tenant=tenant, key=made.name)
+        answer = answers.shown_key_answer(made, value, self._clock.wall_s())
         return _reply(answer, status=201)
 
     async def keys(self, exchange: Exchange, tenant: str) -> Reply:
@@ -73,33 +79,53 @@ class AdminDoor:
         after, limit = page_of(exchange)
         found = await _work(self._administration.keys, _name(tenant), after, limit + 1)
         now_s = self._clock.wall_s()
-        return _list([bodies.key_answer(key, now_s) for key in found], limit)
+        return _list([answers.key_answer(key, now_s) for key in found], limit)
 
     async def change_key(self, exchange: Exchange, tenant: str, key: str) -> Reply:
         """The key, changed; UnknownRecordError, DeclaredInFileError."""
         body = bodies.read(bodies.KeyChangeBody, await _body(exchange))
         work = self._administration.change_key
         changed = await _work(work, _name(tenant), _name(key), body.change())
-        self._tell(exchange, "change_key", tenant, key)
-        return _reply(bodies.key_answer(changed, self._clock.wall_s()))
+        self._tell(exchange, "change_key", tenant=tenant, key=key)
+        return _reply(answers.key_answer(changed, self._clock.wall_s()))
 
     async def rotate_key(self, exchange: Exchange, tenant: str, key: str) -> Reply:
         """The key with a new value; UnknownRecordError, DeclaredInFileError."""
         body = bodies.read(bodies.RotationBody, await _body(exchange))
         work = self._administration.rotate_key
         rotated, value = await _work(work, _name(tenant), _name(key), body.grace_s)
-        self._tell(exchange, "rotate_key", tenant, key)
-        return _reply(bodies.shown_key_answer(rotated, value, self._clock.wall_s()))
+        self._tell(exchange, "rotate_key", tenant=tenant, key=key)
+        return _reply(answers.shown_key_answer(rotated, value, self._clock.wall_s()))
 
-    def _tell(self, exchange: Exchange, action: str, tenant: str, key: str | None = None) -> None:
-        """Who did what: changes of keys are looked for in logs when something went wrong."""
+    async def quotas(self, exchange: Exchange) -> Reply:
+        """A page of quotas."""
+        after, limit = page_of(exchange)
+        found = await _work(self._quotas.quotas, after, limit + 1)
+        return _list([answers.quota_answer(quota, source) for quota, source in found], limit)
+
+    async def put_quota(self, exchange: Exchange) -> Reply:
+        """The quota, made or with a new limit; UnknownRecordError, DeclaredInFileError."""
+        body = bodies.read(bodies.QuotaBody, await _body(exchange))
+        quota = await _work(self._quotas.put, body.quota())
+        self._tell(exchange, "put_quota", quota=quota.id)
+        return _reply(answers.quota_answer(quota, Source.API))
+
+    async def remove_quota(self, exchange: Exchange, quota: str) -> Reply:
+        """Nothing more is there; UnknownRecordError, DeclaredInFileError."""
+        if not re.fullmatch(CURSOR, quota):
+            raise UnknownRecordError("there is no quota of that id")
+        await _work(self._quotas.remove, quota)
+        self._tell(exchange, "remove_quota", quota=quota)
+        return Reply(200, orjson.dumps({"object": "quota", "id": quota, "deleted": True}))
+
+    def _tell(self, exchange: Exchange, action: str, **subject: str) -> None:
+        """Who did what: changes are looked for in logs when something went wrong."""
         by = exchange.caller
         self._log.event(
             "administration",
             request_id=exchange.request_id,
             action=action,
-            of_tenant=tenant,
-            of_key=key,
+            **{f"of_{kind}": name for kind, name in subject.items()},
             by=None if by is None else f"{by.tenant}:{by.key_name}",
         )
 

@@ -1,14 +1,28 @@
-"""What administrators send, and how tenants and keys look to them.
+"""What administrators send.
 
 pydantic is right here: these requests are few, and what they say is kept for long.
 """
 
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
+from router.config.settings import QuotaSettings
 from router.domain.errors import InvalidInputError
-from router.domain.tenants import KeyChange, KeyDescription, NewKey, Tenant, TenantChange
+from router.domain.quotas import Quota
+from router.domain.tenants import (
+    KeyChange,
+    NewKey,
+    TenantChange,
+)
 from router.domain.types import Scope
 
 # No slash: the names stand in paths.
@@ -18,9 +32,9 @@ _LATEST_S = 253_402_300_799
 _MONTH_S = 31 * 86_400
 
 Name = Annotated[str, StringConstraints(pattern=NAME)]
-Tags = Annotated[
-    dict[Name, Annotated[str, StringConstraints(max_length=256)]], Field(max_length=16)
-]
+# Printable, for it is printed.
+TagValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{0,256}$")]
+Tags = Annotated[dict[Name, TagValue], Field(max_length=16)]
 Scopes = Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
 Second = Annotated[int, Field(ge=1, le=_LATEST_S)]
 
@@ -102,56 +116,26 @@ class RotationBody(Body):
     """Seconds that the old value goes on working."""
 
 
-class TenantAnswer(Body):
-    """A tenant."""
+class QuotaBody(QuotaSettings):
+    """A limit, and of whom: a subject has one of each unit, window and mode."""
 
-    object: Literal["tenant"] = "tenant"
-    """What this is."""
-    name: str
-    """Who pays."""
-    source: Literal["file", "api"]
-    """Where it comes from, and so what can change it."""
-    status: Literal["active", "disabled"]
-    """Whether its keys and tokens are taken."""
-    tags: dict[str, str]
-    """Words to find it by."""
-    created_at: int | None
-    """Unix time in seconds; null for what the file declares."""
+    scope: Literal["tenant", "key", "route"]
+    """Whose requests count."""
+    subject: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][ -~]{0,257}$")]
+    """A tenant's name, `tenant:key`, or a route's name."""
 
+    @model_validator(mode="after")
+    def _names_a_key(self) -> "QuotaBody":
+        if self.scope == "key" and not re.fullmatch(r"[^:]+:.+", self.subject):
+            raise ValueError("subject of a key is tenant:key")
+        return self
 
-class KeyAnswer(Body):
-    """A key without its value; a rotated one stands here twice until the old value ends."""
-
-    object: Literal["key"] = "key"
-    """What this is."""
-    id: str
-    """One value of the key; `after` takes it."""
-    tenant: str
-    """Who pays."""
-    name: str
-    """What the key is called in logs, quotas and the ledger."""
-    source: Literal["file", "api"]
-    """Where it comes from, and so what can change it."""
-    status: Literal["active", "disabled", "expired", "rotated"]
-    """`rotated`: another value has taken its place; this one works until `ends_at`."""
-    scopes: list[Scope]
-    """What it may be used for."""
-    tags: dict[str, str]
-    """Words to find it by."""
-    created_at: int | None
-    """Unix time in seconds; null for what the file declares."""
-    ends_at: int | None
-    """Unix time in seconds from which it is refused; null is never."""
+    def quota(self) -> Quota:
+        """The same in the domain's words."""
+        return Quota(self.scope, self.subject, self.unit, self.limit_amount, self.window, self.mode)
 
 
-class ShownKeyAnswer(KeyAnswer):
-    """A key with its value, which is shown this once."""
-
-    value: str
-    """What clients put into `Authorization: Bearer …`."""
-
-
-Given = TypeVar("Given", bound=Body)
+Given = TypeVar("Given", bound=BaseModel)
 
 
 def read(kind: type[Given], data: bytes) -> Given:
@@ -167,42 +151,3 @@ def read(kind: type[Given], data: bytes) -> Given:
             ) from error
         where = f"{field}: " if field else ""
         raise InvalidInputError(where + str(first["msg"]), param=field) from error
-
-
-def tenant_answer(tenant: Tenant) -> TenantAnswer:
-    """A tenant as it looks to administrators."""
-    return TenantAnswer(
-        name=tenant.name,
-        source=tenant.source.value,
-        status="disabled" if tenant.is_disabled else "active",
-        tags=tenant.tags,
-        created_at=_whole(tenant.created_s),
-    )
-
-
-def key_answer(key: KeyDescription, now_s: float) -> KeyAnswer:
-    """A key as it looks to administrators at that time."""
-    return KeyAnswer(**_key_fields(key, now_s))
-
-
-def shown_key_answer(key: KeyDescription, value: str, now_s: float) -> ShownKeyAnswer:
-    """A key with its value."""
-    return ShownKeyAnswer(**_key_fields(key, now_s), value=value)
-
-
-def _key_fields(key: KeyDescription, now_s: float) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "tenant": key.tenant,
-        "name": key.name,
-        "source": key.source.value,
-        "status": key.status(now_s),
-        "scopes": sorted(key.scopes),
-        "tags": key.tags,
-        "created_at": _whole(key.created_s),
-        "ends_at": _whole(key.ends_s),
-    }
-
-
-def _whole(time_s: float | None) -> int | None:
-    return None if time_s is None else int(time_s)

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 
-from router.administration import Administration
 from router.api.admin import AdminDoor
 from router.api.exchange import Reply
 from router.api.health import HealthDoor
@@ -26,7 +25,7 @@ _ADMIN = (Scope.ADMIN,)
 def build_front(
     service: EmbeddingService,
     authenticator: Authenticator,
-    administration: Administration,
+    admin: AdminDoor,
     health: HealthDoor,
     limits: Server,
     clock: Clock,
@@ -36,7 +35,6 @@ def build_front(
     openai = OpenAIDoor(service, limits, clock)
     kserve = KServeHttpDoor(service, limits)
     pages = DocumentationDoor(service)
-    admin = _admin_paths(AdminDoor(administration, clock, log))
     return HttpFront(
         exact={
             "/v1/embeddings": Endpoint({"POST": openai.embeddings}, scopes=_EMBED),
@@ -49,7 +47,7 @@ def build_front(
             "/openapi.json": Endpoint({"GET": pages.openapi}, needs_key=False),
             "/docs": Endpoint({"GET": pages.page}, needs_key=False),
         },
-        patterns=admin
+        patterns=_admin_paths(admin)
         | {
             f"/v1/models/{_MODEL}": Endpoint({"GET": openai.model}),
             rf"/v2/models/{_MODEL}(/versions/[^/]+)?/infer": Endpoint(
@@ -76,5 +74,7 @@ def _admin_paths(door: AdminDoor) -> dict[str, Endpoint]:
         f"{tenant}/keys": {"GET": door.keys, "POST": door.create_key},
         key: {"PATCH": door.change_key},
         f"{key}/rotate": {"POST": door.rotate_key},
+        "/admin/v1/quotas": {"GET": door.quotas, "PUT": door.put_quota},
+        "/admin/v1/quotas/(?P<quota>.+)": {"DELETE": door.remove_quota},
     }
     return {path: Endpoint(methods, scopes=_ADMIN) for path, methods in methods.items()}

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from router.api import admin_answers as answers
 from router.api import admin_bodies as bodies
 from router.api.admin import CURSOR, DEFAULT_PAGE, MAX_PAGE
 from router.api.openapi_parts import Schema, operation
@@ -14,8 +16,9 @@ _BODIES = (
     bodies.NewKeyBody,
     bodies.KeyChangeBody,
     bodies.RotationBody,
+    bodies.QuotaBody,
 )
-_ANSWERS = (bodies.TenantAnswer, bodies.KeyAnswer, bodies.ShownKeyAnswer)
+_ANSWERS = (answers.TenantAnswer, answers.KeyAnswer, answers.ShownKeyAnswer, answers.QuotaAnswer)
 _READ = (400, 401, 403, 404, 503)
 _WRITE = (400, 401, 403, 404, 409, 413, 503, 504)
 _TEMPLATE = "#/components/schemas/{model}"
@@ -38,37 +41,50 @@ def admin_paths() -> Schema:
     return {
         "/admin/v1/tenants": {
             "get": operation(
-                "List tenants", _listed(bodies.TenantAnswer), _READ, parameters=_page()
+                "List tenants", _listed(answers.TenantAnswer), _READ, parameters=_page()
             ),
             "post": _change(
-                "Create a tenant", bodies.TenantAnswer, bodies.NewTenantBody, [], status=201
+                "Create a tenant", answers.TenantAnswer, bodies.NewTenantBody, [], status=201
             ),
         },
         one: {
             "get": operation(
-                "Retrieve a tenant", _reference(bodies.TenantAnswer), _READ, parameters=[tenant]
+                "Retrieve a tenant", _reference(answers.TenantAnswer), _READ, parameters=[tenant]
             ),
             "patch": _change(
-                "Change or disable a tenant", bodies.TenantAnswer, bodies.TenantChangeBody, [tenant]
+                "Change or disable a tenant",
+                answers.TenantAnswer, bodies.TenantChangeBody, [tenant],
             ),
         },
         f"{one}/keys": {
             "get": operation(
-                "List a tenant's keys", _listed(bodies.KeyAnswer), _READ,
+                "List a tenant's keys", _listed(answers.KeyAnswer), _READ,
                 parameters=[tenant, *_page()],
             ),
             "post": _change(
-                "Create a key", bodies.ShownKeyAnswer, bodies.NewKeyBody, [tenant], status=201
+                "Create a key", answers.ShownKeyAnswer, bodies.NewKeyBody, [tenant], status=201
             ),
         },
         f"{one}/keys/{{key}}": {
             "patch": _change(
-                "Change or disable a key", bodies.KeyAnswer, bodies.KeyChangeBody, [tenant, key]
+                "Change or disable a key", answers.KeyAnswer, bodies.KeyChangeBody, [tenant, key]
             )
         },
         f"{one}/keys/{{key}}/rotate": {
             "post": _change(
-                "Give a key a new value", bodies.ShownKeyAnswer, bodies.RotationBody, [tenant, key]
+                "Give a key a new value", answers.ShownKeyAnswer, bodies.RotationBody, [tenant, key]
+            )
+        },
+        "/admin/v1/quotas": {
+            "get": operation(
+                "List quotas", _listed(answers.QuotaAnswer), _READ, parameters=_page()
+            ),
+            "put": _change("Create or change a quota", answers.QuotaAnswer, bodies.QuotaBody, []),
+        },
+        "/admin/v1/quotas/{quota}": {
+            "delete": operation(
+                "Remove a quota", {"type": "object"}, (401, 403, 404, 409, 503),
+                parameters=[_part("quota", "A quota's id.", CURSOR)],
             )
         },
     }  # fmt: skip
@@ -76,8 +92,8 @@ def admin_paths() -> Schema:
 
 def _change(
     summary: str,
-    answer: type[bodies.Body],
-    body: type[bodies.Body],
+    answer: type[BaseModel],
+    body: type[BaseModel],
     parameters: list[Schema],
     status: int = 200,
 ) -> Schema:
@@ -91,8 +107,8 @@ def _change(
     )
 
 
-def _part(name: str, description: str) -> Schema:
-    schema = {"type": "string", "pattern": bodies.NAME}
+def _part(name: str, description: str, pattern: str = bodies.NAME) -> Schema:
+    schema = {"type": "string", "pattern": pattern}
     return {
         "name": name, "in": "path", "required": True, "schema": schema, "description": description
     }  # fmt: skip
@@ -117,11 +133,11 @@ def _page() -> list[Schema]:
     ]  # fmt: skip
 
 
-def _reference(kind: type[bodies.Body]) -> Schema:
+def _reference(kind: type[BaseModel]) -> Schema:
     return {"$ref": _TEMPLATE.format(model=kind.__name__)}
 
 
-def _listed(kind: type[bodies.Body]) -> Schema:
+def _listed(kind: type[BaseModel]) -> Schema:
     return {
         "type": "object",
         "required": ["object", "data", "has_more"],

@@ -1,7 +1,7 @@
 """Tenants and keys of the configuration file, as administrators see them."""
 
 from router.config.settings import Settings
-from router.domain.tenants import KeyDescription, Source, Tenant
+from router.domain.tenants import FILE_CURSOR, KeyDescription, Source, Tenant
 
 
 def declared_tenants(settings: Settings) -> dict[str, Tenant]:
@@ -17,7 +17,7 @@ def declared_keys(settings: Settings) -> dict[str, list[KeyDescription]]:
     return {
         name: [
             KeyDescription(
-                id=f"file:{name}:{key.name}",
+                id=f"{FILE_CURSOR}{name}:{key.name}",
                 tenant=name,
                 name=key.name,
                 source=Source.FILE,

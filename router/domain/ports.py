@@ -187,6 +187,22 @@ class QuotaBook(Protocol):
         ...
 
 
+class QuotaStore(Protocol):
+    """Quotas that can be made and removed; blocking. All raise StoreUnavailableError."""
+
+    def all(self, after: str = "", most: int = 1000) -> list[Quota]:
+        """Quotas by id, a page at a time: those after an id."""
+        ...
+
+    def put(self, quota: Quota, now_s: float) -> None:
+        """Make a quota, or change the limit of the one that there is."""
+        ...
+
+    def remove(self, quota_id: str, now_s: float) -> bool:
+        """Remove a quota; whether there was one."""
+        ...
+
+
 class UsageSpool(Protocol):
     """Usage on this machine's disk, before it is in the ledger."""
 

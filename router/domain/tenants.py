@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from router.domain.types import Scope
 
+# Before the name of what the file declares, where lists go on after it.
+FILE_CURSOR = "file:"
+
 
 class Source(StrEnum):
     """Where a tenant or key comes from, and so what can change it."""
@@ -23,6 +26,11 @@ class Tenant:
     created_s: float | None = None
     disabled_s: float | None = None
     is_disabled: bool = False
+
+    @property
+    def id(self) -> str:
+        """What a list goes on after; a name may be in the file and in the store."""
+        return f"{FILE_CURSOR}{self.name}" if self.source is Source.FILE else self.name
 
 
 @dataclass(frozen=True, slots=True)

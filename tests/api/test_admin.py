@@ -28,8 +28,15 @@ def routers(
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
         url = server.upgraded()
-    settings = yaml.safe_dump(yaml.safe_load(fake_settings(minilm)) | {"store": {"url": url}})
-    with RouterUnderTest(settings) as first, RouterUnderTest(settings) as second:
+    settings = yaml.safe_load(fake_settings(minilm))
+    settings["routes"]["plain"]["quotas"] = [
+        {"unit": "tokens", "limit": 9_000_000, "window": "minute"}
+    ]
+    texts = []
+    for name in ("first", "second"):
+        state = str(tmp_path_factory.mktemp(name))
+        texts.append(yaml.safe_dump(settings | {"store": {"url": url, "state": state}}))
+    with RouterUnderTest(texts[0]) as first, RouterUnderTest(texts[1]) as second:
         yield first, second
 
 
@@ -173,8 +180,8 @@ def test_lists_come_in_pages(routers: tuple[RouterUnderTest, RouterUnderTest], t
         cursor = f"&after={after}" if after else ""
         answer = admin(routers[0], "GET", f"tenants?limit=3{cursor}").json
         found += [item["name"] for item in answer["data"]]
-        after, more = answer["data"][-1]["name"], answer["has_more"]
-    assert found == sorted(found)
+        after, more = answer["data"][-1]["id"], answer["has_more"]
+    assert len(found) == len(set(found))
     assert {tenant, "testers"} <= set(found)
 
 
@@ -218,6 +225,58 @@ def test_names_are_taken_once_and_have_to_exist(
     ]:
         missing = admin(router, method, path)
         assert (missing.status, missing.error["code"]) == (404, "record_not_found"), path
+
+
+def test_quotas_are_made_changed_listed_and_removed(
+    routers: tuple[RouterUnderTest, RouterUnderTest], tenant: str
+) -> None:
+    """A subject has one of each unit, window and mode; making it again changes its limit."""
+    router = routers[0]
+    body = {"scope": "key", "subject": f"{tenant}:first", "unit": "usd", "window": "month"}
+    first = admin(router, "PUT", "quotas", limit=12.5, **body)
+    assert first.status == 200
+    assert (first.json["limit_amount"], first.json["mode"]) == (12_500_000_000, "hard")
+    again = admin(router, "PUT", "quotas", limit="0.000000001", **body).json
+    assert (again["id"], again["limit_amount"]) == (first.json["id"], 1)
+    listed = admin(router, "GET", "quotas?limit=1000").json["data"]
+    assert [quota["limit_amount"] for quota in listed if quota["id"] == again["id"]] == [1]
+    assert call(router, "DELETE", f"/admin/v1/quotas/{again['id']}").json["deleted"]
+    gone = call(router, "DELETE", f"/admin/v1/quotas/{again['id']}")
+    assert (gone.status, gone.error["code"]) == (404, "record_not_found")
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        pytest.param({"subject": "nobody"}, 404, id="unknown tenant"),
+        pytest.param({"scope": "route", "subject": "nowhere"}, 404, id="unknown route"),
+        pytest.param({"scope": "route", "subject": "org/wide"}, 200, id="a route"),
+        pytest.param({"scope": "key", "subject": "testers"}, 400, id="a key without its name"),
+        pytest.param({"limit": 1.5}, 400, id="half a token"),
+        pytest.param({"limit": -1}, 400, id="negative"),
+        pytest.param({"window": "year"}, 400, id="no such window"),
+    ],
+)
+def test_a_quota_is_of_somebody_and_of_something(
+    routers: tuple[RouterUnderTest, RouterUnderTest], changes: dict[str, Any], status: int
+) -> None:
+    """A limit on nobody is a misspelt one."""
+    body = {"scope": "tenant", "subject": "testers", "unit": "tokens", "window": "day"}
+    assert admin(routers[0], "PUT", "quotas", **({"limit": 1000} | body | changes)).status == status
+
+
+def test_a_quota_of_the_file_is_shown_and_not_changed(
+    routers: tuple[RouterUnderTest, RouterUnderTest],
+) -> None:
+    """It comes first in the list."""
+    router = routers[0]
+    quota = admin(router, "GET", "quotas?limit=1").json["data"][0]
+    assert (quota["source"], quota["subject"], quota["limit"]) == ("file", "plain", 9_000_000)
+    body = {"scope": "route", "subject": "plain", "unit": "tokens", "window": "minute"}
+    taken = admin(router, "PUT", "quotas", limit=5, **body)
+    assert (taken.status, taken.error["code"]) == (409, "declared_in_file")
+    path = f"/admin/v1/quotas/{quota['id'].removeprefix('file:')}"
+    assert call(router, "DELETE", path).status == 409
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ class RouterUnderTest:
     def __init__(self, settings: str, environment: Mapping[str, str] | None = None) -> None:
         # A database of its own, unless the settings name one.
         self._folder = tempfile.TemporaryDirectory(prefix="embedway-test-")
-        own = f"store: {{url: 'sqlite:///{self._folder.name}/embedway.db'}}\n"
+        folder = self._folder.name
+        own = f"store: {{url: 'sqlite:///{folder}/embedway.db', state: '{folder}/state'}}\n"
         text = settings if "\nstore:" in settings else settings + own
         self._settings = parse_settings(text, origin="test")
         self._environment = dict(environment or {})

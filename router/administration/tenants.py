@@ -1,4 +1,4 @@
-"""What administrators do to tenants and keys, over HTTP or from the command line.
+"""What administrators do to tenants and keys.
 
 What the configuration file declares is listed here and changed there.
 """
@@ -9,7 +9,14 @@ from router.domain.clock import Clock
 from router.domain.errors import DeclaredInFileError, UnknownRecordError
 from router.domain.keys import fingerprint, new_key
 from router.domain.ports import TenantStore
-from router.domain.tenants import KeyChange, KeyDescription, NewKey, Tenant, TenantChange
+from router.domain.tenants import (
+    FILE_CURSOR,
+    KeyChange,
+    KeyDescription,
+    NewKey,
+    Tenant,
+    TenantChange,
+)
 
 
 class Administration:
@@ -34,11 +41,14 @@ class Administration:
         return self._store.create_tenant(name, tags, self._clock.wall_s())
 
     def tenants(self, after: str, limit: int) -> list[Tenant]:
-        """At most `limit` tenants in the order of their names, those after a name."""
-        found = [tenant for name, tenant in self._tenants.items() if name > after]
-        stored = self._store.tenants(after, limit)
-        found.extend(tenant for tenant in stored if tenant.name not in self._tenants)
-        return sorted(found, key=lambda tenant: tenant.name)[:limit]
+        """At most `limit` tenants, those after an id: the file's, then the store's."""
+        found: list[Tenant] = []
+        if not after or after.startswith(FILE_CURSOR):
+            names = list(self._tenants)
+            last = after.removeprefix(FILE_CURSOR)
+            start = names.index(last) + 1 if last in names else 0
+            found, after = [self._tenants[name] for name in names[start:]], ""
+        return [*found, *self._store.tenants(after, limit)][:limit]
 
     def tenant(self, name: str) -> Tenant:
         """One tenant; UnknownRecordError."""
