@@ -143,23 +143,37 @@ class Budgets(RuleBasedStateMachine):
     def teardown(self) -> None:
         for _, made in self.open:
             made.refund("cancelled", 1)
+        self._rest()
+        self.spent_leased_limit()
+        self._nothing_is_lost()
         for process in self.processes:
-            process.failing.next = ""
             self._run(process.stop())
-        last = self._started()
-        recover_all(self.folder / "state", last.ledger, last.leases, self.clock)
-        self._run(last.stop())
+        self._nothing_is_lost()
         with self.engine.connect() as connection:
-            windows = connection.execute(select(quota_windows)).all()
             assert connection.execute(select(leases)).all() == []
             statuses = Counter(connection.execute(select(usage.c.status)).scalars())
-        assert {(w.quota, w.start_s): w.leased for w in windows if w.leased} == +self.spent
-        assert {(w.quota, w.start_s): w.spent for w in windows if w.spent} == +self.spent
         assert statuses["ok"] == self.answered
         assert list((self.folder / "state").iterdir()) == []
         self.engine.dispose()
         self.loop.close()
         shutil.rmtree(self.folder)
+
+    def _rest(self) -> None:
+        """Nobody asks for anything for a minute, and the store can be reached again."""
+        for process in self.processes:
+            process.failing.next = ""
+            recover_all(self.folder / "state", process.ledger, process.leases, self.clock)
+            for _ in range(2):
+                self.clock.monotonic += 60
+                self._run(process.pump.tick())
+                self._run(process.keeper.tick())
+
+    def _nothing_is_lost(self) -> None:
+        """What is leased is what was spent, to the last unit."""
+        with self.engine.connect() as connection:
+            windows = connection.execute(select(quota_windows)).all()
+        assert {(w.quota, w.start_s): w.leased for w in windows if w.leased} == +self.spent
+        assert {(w.quota, w.start_s): w.spent for w in windows if w.spent} == +self.spent
 
     def _started(self) -> Process:
         return Process(self.engine, self.folder / "state", QUOTAS, self.clock)
