@@ -9,6 +9,7 @@ from router.api.http import Endpoint, HttpFront
 from router.api.kserve_http import KServeHttpDoor
 from router.api.openai import OpenAIDoor
 from router.api.openapi import DocumentationDoor
+from router.api.usage import UsageDoor
 from router.authentication.authenticator import Authenticator
 from router.config.settings import Server
 from router.domain.clock import Clock
@@ -20,12 +21,14 @@ from router.telemetry.logs import Log
 _MODEL = r"(?P<model>.+?)"
 _EMBED = (Scope.EMBED,)
 _ADMIN = (Scope.ADMIN,)
+_USAGE = (Scope.USAGE, Scope.ADMIN)
 
 
 def build_front(
     service: EmbeddingService,
     authenticator: Authenticator,
     admin: AdminDoor,
+    usage: UsageDoor,
     health: HealthDoor,
     limits: Server,
     clock: Clock,
@@ -37,6 +40,7 @@ def build_front(
     pages = DocumentationDoor(service)
     return HttpFront(
         exact={
+            "/admin/v1/usage": Endpoint({"GET": usage.usage}, scopes=_USAGE),
             "/v1/embeddings": Endpoint({"POST": openai.embeddings}, scopes=_EMBED),
             "/v1/models": Endpoint({"GET": openai.models}),
             "/health/live": Endpoint({"GET": health.live}, needs_key=False),

@@ -5,10 +5,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from router.administration.usage import SUMS
 from router.api import admin_answers as answers
 from router.api import admin_bodies as bodies
 from router.api.admin import CURSOR, DEFAULT_PAGE, MAX_PAGE
 from router.api.openapi_parts import Schema, operation
+from router.api.usage import DEFAULT_GROUPS, FILTERS, LATEST_S, MAX_GROUPS
+from router.domain.reports import DIMENSIONS
 
 _BODIES = (
     bodies.NewTenantBody,
@@ -21,6 +24,15 @@ _BODIES = (
 _ANSWERS = (answers.TenantAnswer, answers.KeyAnswer, answers.ShownKeyAnswer, answers.QuotaAnswer)
 _READ = (400, 401, 403, 404, 503)
 _WRITE = (400, 401, 403, 404, 409, 413, 503, 504)
+_USAGE: Schema = {
+    "type": "object",
+    "required": ["object", "data", "has_more"],
+    "properties": {
+        "object": {"const": "list"},
+        "data": {"type": "array", "items": {"type": "object", "required": list(SUMS)}},
+        "has_more": {"type": "boolean"},
+    },
+}
 _TEMPLATE = "#/components/schemas/{model}"
 
 
@@ -87,7 +99,42 @@ def admin_paths() -> Schema:
                 parameters=[_part("quota", "A quota's id.", CURSOR)],
             )
         },
+        "/admin/v1/usage": {"get": _usage()},
     }  # fmt: skip
+
+
+def _usage() -> Schema:
+    described = operation(
+        "Usage by tenant, key, route, target, space, status, hour or day",
+        _USAGE,
+        (400, 401, 403, 503),
+        parameters=_usage_parameters(),
+    )
+    described["responses"]["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
+    return described
+
+
+def _usage_parameters() -> list[Schema]:
+    words = "|".join(DIMENSIONS)
+    time = {"type": "integer", "minimum": 0, "maximum": LATEST_S}
+    groups = {"type": "integer", "minimum": 1, "maximum": MAX_GROUPS, "default": DEFAULT_GROUPS}
+    chosen: list[tuple[str, Schema, str]] = [
+        (
+            "group_by",
+            {"type": "string", "default": "tenant", "pattern": f"^({words})(,({words}))*$"},
+            "Dimensions with commas between, each once.",
+        ),
+        ("since", time, "Unix time in seconds; 30 days before `until` where it is not given."),
+        ("until", time, "Unix time in seconds; now where it is not given."),
+        ("limit", groups, "The most groups that are listed."),
+        ("format", {"enum": ["json", "csv"], "default": "json"}, "How the answer is written."),
+    ]
+    name = {"type": "string", "minLength": 1, "maxLength": 300}
+    chosen.extend((one, name, f"Only usage of this {one}.") for one in FILTERS)
+    return [
+        {"name": name, "in": "query", "schema": schema, "description": description}
+        for name, schema, description in chosen
+    ]
 
 
 def _change(

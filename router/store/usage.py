@@ -57,7 +57,9 @@ def _stretch(question: UsageQuestion) -> tuple[str, int, int]:
 
 
 def _order(
-    by: Sequence[Dimension], groups: Sequence[ColumnElement[Any]], sums: Sequence[ColumnElement[Any]]
+    by: Sequence[Dimension],
+    groups: Sequence[ColumnElement[Any]],
+    sums: Sequence[ColumnElement[Any]],
 ) -> list[ColumnElement[Any]]:
     times = [group for name, group in zip(by, groups, strict=True) if name in ("hour", "day")]
     cost, tokens = sums[3], sums[2]
