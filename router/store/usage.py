@@ -57,7 +57,9 @@ def _stretch(question: UsageQuestion) -> tuple[str, int, int]:
 
 
 def _order(
-    by: Sequence[Dimension], groups: Sequence[ColumnElement[Any]], sums: Sequence[ColumnElement[Any]]
+    by: Sequence[Dimension],
+    groups: Sequence[ColumnElement[Any]],
+    sums: Sequence[ColumnElement[Any]],
 ) -> list[ColumnElement[Any]]:
     times = [group for name, group in zip(by, groups, strict=True) if name in ("hour", "day")]
     cost, tokens = sums[3], sums[2]
@@ -65,12 +67,12 @@ def _order(
 
 
 def _sum(row: Row[*tuple[Any, ...]], by: Sequence[Dimension]) -> UsageSum:
-    named = row._mapping
+    values = tuple(row)
     names = tuple(
-        _instant(int(named[f"by_{name}"])) if name in ("hour", "day") else str(named[f"by_{name}"])
-        for name in by
+        _instant(int(value)) if name in ("hour", "day") else str(value)
+        for name, value in zip(by, values, strict=False)
     )
-    return UsageSum(names, *(int(named[name]) for name in _SUMS))
+    return UsageSum(names, *(int(value) for value in values[len(by) :]))
 
 
 def _instant(moment_s: int) -> str:
