@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
-import tritonclient.grpc as triton
 import yaml
 from openai import APIStatusError, OpenAI, RateLimitError
 from sqlalchemy import select
-from tritonclient.utils import InferenceServerException
+from tritonclient.grpc import service_pb2 as messages
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 from router.config.settings import Settings
 from router.domain.errors import UpstreamError
@@ -21,7 +22,6 @@ from router.domain.keys import fingerprint
 from router.store.tables import quota_windows, usage
 from tests.support.router_under_test import RouterUnderTest, eventually
 from tests.support.settings import fake_settings
-from tests.support.tensors import text_inputs
 from tests.support.wire import Answer, call, embed
 
 TEXT = "harbour"  # three tokens with the special ones
@@ -222,16 +222,29 @@ def test_other_doors_refuse_in_their_own_shape(metered: RouterUnderTest) -> None
     assert over_http.status == 429
     assert "tenant:doors:requests:day:hard" in over_http.json["error"]
     assert over_http.headers["x-ratelimit-limit-requests"] == "0"
-    with (
-        triton.InferenceServerClient(metered.grpc_host) as client,
-        pytest.raises(InferenceServerException) as caught,
-    ):
-        client.infer("plain", text_inputs(triton, [TEXT], (1,)), headers=shown("doors"))
-    assert caught.value.status() == "StatusCode.RESOURCE_EXHAUSTED"
-    assert "tenant:doors:requests:day:hard" in caught.value.message()
-    trailing = dict(caught.value.debug_details().trailing_metadata())
+    with pytest.raises(grpc.RpcError) as caught:
+        _infer(metered, "doors")
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "tenant:doors:requests:day:hard" in caught.value.details()
+    trailing = dict(caught.value.trailing_metadata())
     assert int(trailing["retry-after"]) > 0
     assert trailing["x-ratelimit-remaining-requests"] == "0"
+
+
+def test_grpc_answers_carry_the_cost_in_their_metadata(metered: RouterUnderTest) -> None:
+    """Behind the answer, as headers do over HTTP."""
+    assert dict(_infer(metered, "limitless"))["x-embedway-cost-usd"] == "0.00000006"
+
+
+def _infer(router: RouterUnderTest, tenant: str) -> Any:
+    """Trailing metadata of a call through the protocol's own stub, which shows it."""
+    request = messages.ModelInferRequest(model_name="plain")
+    request.inputs.add(name="TEXT", datatype="BYTES", shape=(1,))
+    request.inputs[0].contents.bytes_contents.append(TEXT.encode())
+    with grpc.insecure_channel(router.grpc_host) as channel:
+        call_ = GRPCInferenceServiceStub(channel).ModelInfer.with_call
+        _, done = call_(request, metadata=list(shown(tenant).items()), timeout=20)
+        return done.trailing_metadata()
 
 
 def test_openai_s_client_understands_the_refusals(metered: RouterUnderTest) -> None:
