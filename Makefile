@@ -6,9 +6,9 @@ MODEL  ?= all_minilm_l6_v2
 PORT   ?= 8080
 GRPC_PORT ?= 8081
 
-.PHONY: setup run test lint format bench clean help
+.PHONY: setup run test lint format bench bench-keys clean help
 help:
-	@echo "make run [MODEL=…] [PORT=…] [GRPC_PORT=…] | setup | test | lint | format | bench | clean"
+	@echo "make run [MODEL=…] [PORT=…] [GRPC_PORT=…] | setup | test | lint | format | bench | bench-keys | clean"
 
 # `run` needs the engine only; everything else works on the development environment.
 $(VENV)/.engine: pyproject.toml constraints.txt
@@ -38,6 +38,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.router
+
+bench-keys: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.keys
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache
