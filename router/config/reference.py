@@ -6,6 +6,7 @@
 import json
 import sys
 import typing
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
@@ -28,6 +29,7 @@ Unknown keys are refused with their path.
 _NAMES = {
     str: "text",
     int: "integer",
+    Decimal: "number",
     float: "number",
     bool: "true or false",
     Path: "path",
@@ -86,7 +88,7 @@ def _row(name: str, field: FieldInfo) -> str:
     elif _inner_model(field.annotation)[0] is not None:
         default = ""
     else:
-        default = f"`{json.dumps(field.get_default(call_default_factory=False))}`"
+        default = f"`{json.dumps(field.get_default(call_default_factory=False), default=str)}`"
     meaning = (field.description or "").replace("\n", " ").replace("|", "\\|")
     return f"| `{name}` | {_type_name(field.annotation)} | {default} | {meaning} |"
 

@@ -67,12 +67,12 @@ def _order(
 
 
 def _sum(row: Row[*tuple[Any, ...]], by: Sequence[Dimension]) -> UsageSum:
-    named = row._mapping
+    values = tuple(row)
     names = tuple(
-        _instant(int(named[f"by_{name}"])) if name in ("hour", "day") else str(named[f"by_{name}"])
-        for name in by
+        _instant(int(value)) if name in ("hour", "day") else str(value)
+        for name, value in zip(by, values, strict=False)
     )
-    return UsageSum(names, *(int(named[name]) for name in _SUMS))
+    return UsageSum(names, *(int(value) for value in values[len(by) :]))
 
 
 def _instant(moment_s: int) -> str:
