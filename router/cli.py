@@ -13,7 +13,10 @@ import uvloop
 
 from router import __version__
 from router.app import App
+from router.commands.database import add_database_commands
+from router.commands.quotas import add_quota_commands
 from router.commands.tenants import add_key_commands, add_tenant_commands
+from router.commands.usage import add_usage_command
 from router.config.environment import process_environment
 from router.config.load import load_settings
 from router.config.settings import Settings
@@ -63,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     new.set_defaults(run=_new_key)
     add_key_commands(keys)
     add_tenant_commands(commands)
+    add_quota_commands(commands)
+    add_usage_command(commands)
+    add_database_commands(commands)
     return parser
 
 
