@@ -6,11 +6,13 @@ from itertools import chain
 
 from router.administration.quotas import QuotaAdministration
 from router.administration.tenants import Administration
+from router.administration.usage import UsageAdministration
 from router.api.admin import AdminDoor
 from router.api.front import build_front
 from router.api.health import HealthDoor
 from router.api.kserve_grpc import KServeGrpcDoor
 from router.api.servers import GrpcServer, HttpServer
+from router.api.usage import UsageDoor
 from router.authentication.authenticator import Authenticator
 from router.authentication.changes import ChangeWatch
 from router.config.declared import declared_keys, declared_tenants
@@ -47,6 +49,7 @@ from router.store.recovery import recover_all
 from router.store.spool import Spool
 from router.store.spool_folder import SpoolFolder
 from router.store.tenant_store import SqlTenantStore
+from router.store.usage import UsageReports
 from router.telemetry.logs import Log
 from router.text.tokenizer import HuggingFaceTokenizer
 from router.upstreams.fake import FakeUpstream
@@ -94,6 +97,7 @@ class App:
             self.service,
             self.authenticator,
             self._build_admin(clock, log),
+            UsageDoor(UsageAdministration(UsageReports(self._engine), clock)),
             health,
             settings.server,
             clock,

@@ -14,6 +14,7 @@ import uvloop
 from router import __version__
 from router.app import App
 from router.commands.tenants import add_key_commands, add_tenant_commands
+from router.commands.usage import add_usage_commands
 from router.config.environment import process_environment
 from router.config.load import load_settings
 from router.config.settings import Settings
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     new.set_defaults(run=_new_key)
     add_key_commands(keys)
     add_tenant_commands(commands)
+    add_usage_commands(commands)
     return parser
 
 

@@ -9,6 +9,7 @@ from router.api.http import Endpoint, HttpFront
 from router.api.kserve_http import KServeHttpDoor
 from router.api.openai import OpenAIDoor
 from router.api.openapi import DocumentationDoor
+from router.api.usage import UsageDoor
 from router.authentication.authenticator import Authenticator
 from router.config.settings import Server
 from router.domain.clock import Clock
@@ -26,6 +27,7 @@ def build_front(
     service: EmbeddingService,
     authenticator: Authenticator,
     admin: AdminDoor,
+    usage: UsageDoor,
     health: HealthDoor,
     limits: Server,
     clock: Clock,
@@ -39,6 +41,7 @@ def build_front(
         exact={
             "/v1/embeddings": Endpoint({"POST": openai.embeddings}, scopes=_EMBED),
             "/v1/models": Endpoint({"GET": openai.models}),
+            "/admin/v1/usage": Endpoint({"GET": usage.usage}, scopes=(Scope.USAGE, Scope.ADMIN)),
             "/health/live": Endpoint({"GET": health.live}, needs_key=False),
             "/health/ready": Endpoint({"GET": health.ready}, needs_key=False),
             "/v2": Endpoint({"GET": kserve.server}, needs_key=False),

@@ -5,10 +5,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from router.administration.usage import FIGURES
 from router.api import admin_answers as answers
 from router.api import admin_bodies as bodies
 from router.api.admin import CURSOR, DEFAULT_PAGE, MAX_PAGE
 from router.api.openapi_parts import Schema, operation
+from router.domain.reports import DIMENSIONS
 
 _BODIES = (
     bodies.NewTenantBody,
@@ -19,6 +21,21 @@ _BODIES = (
     bodies.QuotaBody,
 )
 _ANSWERS = (answers.TenantAnswer, answers.KeyAnswer, answers.ShownKeyAnswer, answers.QuotaAnswer)
+_USAGE: Schema = {
+    "type": "object",
+    "required": ["object", "data"],
+    "properties": {
+        "object": {"const": "list"},
+        "data": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": list(FIGURES),
+                "additionalProperties": {"type": ["string", "integer"]},
+            },
+        },
+    },
+}
 _READ = (400, 401, 403, 404, 503)
 _WRITE = (400, 401, 403, 404, 409, 413, 503, 504)
 _TEMPLATE = "#/components/schemas/{model}"
@@ -81,6 +98,11 @@ def admin_paths() -> Schema:
             ),
             "put": _change("Create or change a quota", answers.QuotaAnswer, bodies.QuotaBody, []),
         },
+        "/admin/v1/usage": {
+            "get": operation(
+                "Report usage", _USAGE, (400, 401, 403, 503), parameters=_report_words()
+            )
+        },
         "/admin/v1/quotas/{quota}": {
             "delete": operation(
                 "Remove a quota", {"type": "object"}, (401, 403, 404, 409, 503),
@@ -88,6 +110,20 @@ def admin_paths() -> Schema:
             )
         },
     }  # fmt: skip
+
+
+def _report_words() -> list[Schema]:
+    told: dict[str, str] = {
+        "by": f"Some of {', '.join(DIMENSIONS)}, with commas between.",
+        "since": "A time of ISO 8601; by default 30 days before `until`. Whole hours count.",
+        "until": "A time of ISO 8601; by default now.",
+        **{name: f"Only this {name}." for name in DIMENSIONS[:6]},
+        "format": "json or csv.",
+    }
+    return [
+        {"name": name, "in": "query", "schema": {"type": "string"}, "description": text}
+        for name, text in told.items()
+    ]
 
 
 def _change(

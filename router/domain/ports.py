@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from router.domain.quotas import Ask, Grant, Quota
+from router.domain.reports import UsageQuestion, UsageSum
 from router.domain.tenants import KeyChange, KeyDescription, NewKey, Tenant, TenantChange
 from router.domain.types import Float32Array, KeyChanges, KnownKey, TokenBatch
 
@@ -200,6 +201,14 @@ class QuotaStore(Protocol):
 
     def remove(self, quota_id: str, now_s: float) -> bool:
         """Remove a quota; whether there was one."""
+        ...
+
+
+class UsageReader(Protocol):
+    """Reports of the ledger; blocking. Raises StoreUnavailableError."""
+
+    def sums(self, question: UsageQuestion) -> list[UsageSum]:
+        """The sums of each group."""
         ...
 
 
