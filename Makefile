@@ -6,9 +6,9 @@ MODEL  ?= all_minilm_l6_v2
 PORT   ?= 8080
 GRPC_PORT ?= 8081
 
-.PHONY: setup run test lint format bench bench-keys clean help
+.PHONY: setup run test lint format bench bench-keys bench-quotas stress-quotas clean help
 help:
-	@echo "make run [MODEL=…] [PORT=…] [GRPC_PORT=…] | setup | test | lint | format | bench | bench-keys | clean"
+	@echo "make run [MODEL=…] [PORT=…] [GRPC_PORT=…] | setup | test | lint | format | bench | bench-keys | bench-quotas | stress-quotas | clean"
 
 # `run` needs the engine only; everything else works on the development environment.
 $(VENV)/.engine: pyproject.toml constraints.txt
@@ -41,6 +41,13 @@ bench: $(VENV)/.dev
 
 bench-keys: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.keys
+
+bench-quotas: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.quotas
+
+# Kills routers and stops PostgreSQL under load, then compares all books; exits 1 if they differ.
+stress-quotas: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.stress_quotas
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache

@@ -6,6 +6,7 @@ from itertools import chain
 
 from router.administration.quotas import QuotaAdministration
 from router.administration.tenants import Administration
+from router.administration.usage import UsageAdministration
 from router.api.admin import AdminDoor
 from router.api.front import build_front
 from router.api.health import HealthDoor
@@ -96,7 +97,7 @@ class App:
             self.service,
             self.authenticator,
             self._build_admin(clock, log),
-            UsageDoor(UsageReports(self._engine), clock),
+            UsageDoor(UsageAdministration(UsageReports(self._engine), clock)),
             health,
             settings.server,
             clock,

@@ -13,10 +13,9 @@ import uvloop
 
 from router import __version__
 from router.app import App
-from router.commands.database import add_database_commands
 from router.commands.quotas import add_quota_commands
 from router.commands.tenants import add_key_commands, add_tenant_commands
-from router.commands.usage import add_usage_command
+from router.commands.usage import add_usage_commands
 from router.config.environment import process_environment
 from router.config.load import load_settings
 from router.config.settings import Settings
@@ -67,8 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add_key_commands(keys)
     add_tenant_commands(commands)
     add_quota_commands(commands)
-    add_usage_command(commands)
-    add_database_commands(commands)
+    add_usage_commands(commands)
     return parser
 
 

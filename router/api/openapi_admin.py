@@ -5,12 +5,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from router.administration.usage import SUMS
+from router.administration.usage import FIGURES
 from router.api import admin_answers as answers
 from router.api import admin_bodies as bodies
 from router.api.admin import CURSOR, DEFAULT_PAGE, MAX_PAGE
 from router.api.openapi_parts import Schema, operation
-from router.api.usage import DEFAULT_GROUPS, FILTERS, LATEST_S, MAX_GROUPS
 from router.domain.reports import DIMENSIONS
 
 _BODIES = (
@@ -22,17 +21,23 @@ _BODIES = (
     bodies.QuotaBody,
 )
 _ANSWERS = (answers.TenantAnswer, answers.KeyAnswer, answers.ShownKeyAnswer, answers.QuotaAnswer)
-_READ = (400, 401, 403, 404, 503)
-_WRITE = (400, 401, 403, 404, 409, 413, 503, 504)
 _USAGE: Schema = {
     "type": "object",
-    "required": ["object", "data", "has_more"],
+    "required": ["object", "data"],
     "properties": {
         "object": {"const": "list"},
-        "data": {"type": "array", "items": {"type": "object", "required": list(SUMS)}},
-        "has_more": {"type": "boolean"},
+        "data": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": list(FIGURES),
+                "additionalProperties": {"type": ["string", "integer"]},
+            },
+        },
     },
 }
+_READ = (400, 401, 403, 404, 503)
+_WRITE = (400, 401, 403, 404, 409, 413, 503, 504)
 _TEMPLATE = "#/components/schemas/{model}"
 
 
@@ -93,47 +98,35 @@ def admin_paths() -> Schema:
             ),
             "put": _change("Create or change a quota", answers.QuotaAnswer, bodies.QuotaBody, []),
         },
+        "/admin/v1/usage": {
+            "get": _report()
+        },
         "/admin/v1/quotas/{quota}": {
             "delete": operation(
                 "Remove a quota", {"type": "object"}, (401, 403, 404, 409, 503),
                 parameters=[_part("quota", "A quota's id.", CURSOR)],
             )
         },
-        "/admin/v1/usage": {"get": _usage()},
     }  # fmt: skip
 
 
-def _usage() -> Schema:
-    described = operation(
-        "Usage by tenant, key, route, target, space, status, hour or day",
-        _USAGE,
-        (400, 401, 403, 503),
-        parameters=_usage_parameters(),
-    )
+def _report() -> Schema:
+    described = operation("Report usage", _USAGE, (400, 401, 403, 503), parameters=_report_words())
     described["responses"]["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
     return described
 
 
-def _usage_parameters() -> list[Schema]:
-    words = "|".join(DIMENSIONS)
-    time = {"type": "integer", "minimum": 0, "maximum": LATEST_S}
-    groups = {"type": "integer", "minimum": 1, "maximum": MAX_GROUPS, "default": DEFAULT_GROUPS}
-    chosen: list[tuple[str, Schema, str]] = [
-        (
-            "group_by",
-            {"type": "string", "default": "tenant", "pattern": f"^({words})(,({words}))*$"},
-            "Dimensions with commas between, each once.",
-        ),
-        ("since", time, "Unix time in seconds; 30 days before `until` where it is not given."),
-        ("until", time, "Unix time in seconds; now where it is not given."),
-        ("limit", groups, "The most groups that are listed."),
-        ("format", {"enum": ["json", "csv"], "default": "json"}, "How the answer is written."),
-    ]
-    name = {"type": "string", "minLength": 1, "maxLength": 300}
-    chosen.extend((one, name, f"Only usage of this {one}.") for one in FILTERS)
+def _report_words() -> list[Schema]:
+    told: dict[str, str] = {
+        "by": f"Some of {', '.join(DIMENSIONS)}, with commas between.",
+        "since": "A time of ISO 8601; by default 30 days before `until`. Whole hours count.",
+        "until": "A time of ISO 8601; by default now.",
+        **{name: f"Only this {name}." for name in DIMENSIONS[:6]},
+        "format": "json or csv.",
+    }
     return [
-        {"name": name, "in": "query", "schema": schema, "description": description}
-        for name, schema, description in chosen
+        {"name": name, "in": "query", "schema": {"type": "string"}, "description": text}
+        for name, text in told.items()
     ]
 
 

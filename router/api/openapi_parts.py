@@ -23,6 +23,7 @@ ERROR: Schema = {
 _REASONS = {
     400: "The request is at fault; the message says where.",
     401: "No key, or not one of ours.",
+    402: "A budget does not cover the request; the message says which.",
     403: "The key has not the scope for this.",
     404: "No such model, tenant or key.",
     409: "The model answers in another space than is asked for, or the name is taken.",

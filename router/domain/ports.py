@@ -205,10 +205,10 @@ class QuotaStore(Protocol):
 
 
 class UsageReader(Protocol):
-    """Reads the ledger; blocking. Raises StoreUnavailableError."""
+    """Reports of the ledger; blocking. Raises StoreUnavailableError."""
 
     def sums(self, question: UsageQuestion) -> list[UsageSum]:
-        """The sums of each group, those that cost most first, or by time where that is asked."""
+        """The sums of each group."""
         ...
 
 

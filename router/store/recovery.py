@@ -48,9 +48,10 @@ def recover(folder: SpoolFolder, ledger: Ledger, leases: LeaseBook, now_s: float
     if position < _BEYOND:
         lost = list(under_way.values())
         _write(ledger, folder.holder, (position, _BEYOND), lost, now_s)
-    leases.bury(folder.holder, is_proven=folder.is_whole)
+    is_proven = folder.is_whole
+    leases.bury(folder.holder, is_proven=is_proven)
     folder.close(remove=True)
-    return Recovered(folder.holder, len(records), len(under_way), folder.is_whole)
+    return Recovered(folder.holder, len(records), len(under_way), is_proven)
 
 
 def recover_all(

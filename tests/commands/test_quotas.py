@@ -1,7 +1,5 @@
-"""`embedway db`, `embedway quotas` and `embedway usage`, on both databases."""
+"""`embedway db` and `embedway quotas`, on both databases."""
 
-import csv
-import io
 import json
 from pathlib import Path
 
@@ -9,13 +7,7 @@ import pytest
 import yaml
 
 from router.cli import main
-from router.store.engine import open_engine
-from router.store.ledger import Ledger
-from tests.store.records import record
 from tests.support.settings import fake_settings
-
-NOON_S = 1_699_963_200.0  # 2023-11-14
-SPAN = ("--since", "2023-11-14T00:00:00+00:00", "--until", "2023-11-15T00:00:00+00:00")
 
 
 @pytest.fixture
@@ -70,22 +62,3 @@ def test_quotas_are_set_listed_and_removed(
         config, capsys, "quotas", "set", "route", "plain", "tokens", "0.5", "day"
     )
     assert (status, "whole number" in error) == (1, True)
-
-
-def test_usage_as_table_json_and_csv(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same sums, for people, programs and spreadsheets."""
-    run(config, capsys, "db", "upgrade")
-    engine = open_engine(yaml.safe_load(config.read_text())["store"]["url"])
-    records = [record(str(n), time_s=NOON_S, tenant="acme") for n in range(3)]
-    Ledger(engine).write("h", 0, 10, records, NOON_S)
-    engine.dispose()
-    _, out, _ = run(config, capsys, "usage", "--by", "tenant", "day", *SPAN, "--json")
-    (row,) = json.loads(out)
-    assert (row["tenant"], row["day"], row["requests"]) == ("acme", "2023-11-14T00:00Z", 3)
-    _, table, _ = run(config, capsys, "usage", *SPAN)
-    assert "acme" in table
-    _, text, _ = run(config, capsys, "usage", *SPAN, "--tenant", "acme", "--csv")
-    (line,) = csv.DictReader(io.StringIO(text))
-    assert line["cost_nano_usd"] == str(row["cost_nano_usd"])
-    _, nothing, _ = run(config, capsys, "usage", "--tenant", "nobody", *SPAN, "--json")
-    assert json.loads(nothing) == []
