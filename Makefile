@@ -6,9 +6,10 @@ MODEL  ?= all_minilm_l6_v2
 PORT   ?= 8080
 GRPC_PORT ?= 8081
 
-.PHONY: setup run test lint format bench bench-engine bench-gpu chaos clean help
+.PHONY: setup run test lint format bench bench-engine bench-gpu bench-keys bench-quotas chaos stress-quotas clean help
 help:
-	@echo "make run [MODEL=…] [PORT=…] [GRPC_PORT=…] | setup | test | lint | format | bench | bench-engine | bench-gpu | chaos | clean"
+	@echo "make run [MODEL=…] [PORT=…] [GRPC_PORT=…] | setup | test | lint | format | clean"
+	@echo "make bench | bench-engine | bench-gpu | bench-keys | bench-quotas | chaos | stress-quotas"
 
 # `run` needs the engine only; everything else works on the development environment.
 $(VENV)/.engine: pyproject.toml constraints.txt
@@ -47,6 +48,16 @@ bench-gpu: $(VENV)/.dev
 
 chaos: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.chaos.run
+
+bench-keys: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.keys
+
+bench-quotas: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.quotas
+
+# Kills routers and stops PostgreSQL under load, then compares all books; exits 1 if they differ.
+stress-quotas: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.stress_quotas
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache

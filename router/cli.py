@@ -15,6 +15,9 @@ from rich.console import Console
 
 from router import __version__
 from router.app import App
+from router.commands.quotas import add_quota_commands
+from router.commands.tenants import add_key_commands, add_tenant_commands
+from router.commands.usage import add_usage_commands
 from router.config.environment import process_environment
 from router.config.load import load_settings
 from router.config.settings import Settings
@@ -66,6 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     new = keys.add_parser("new", help="make a key; print it and what the configuration holds of it")
     new.add_argument("--name", default="first", help="what the key is called in logs")
     new.set_defaults(run=_new_key)
+    add_key_commands(keys)
+    add_tenant_commands(commands)
+    add_quota_commands(commands)
+    add_usage_commands(commands)
     return parser
 
 

@@ -5,16 +5,24 @@ from collections.abc import Callable, Mapping
 
 from router.dispatch.dispatcher import Dispatched, Dispatcher
 from router.domain.clock import Clock
-from router.domain.errors import DeadlineExceededError, SpaceMismatchError, UnknownModelError
+from router.domain.errors import (
+    DeadlineExceededError,
+    EmbedwayError,
+    SpaceMismatchError,
+    UnknownModelError,
+)
 from router.domain.ports import Tokenizer
 from router.domain.types import (
+    Attempt,
     Caller,
     EmbeddingRequest,
     EmbeddingResult,
     Route,
     TokenBatch,
 )
-from router.policy.keys import KeyRing
+from router.domain.usage import CANCELLED, OK, Receipt
+from router.metering.meter import Meter
+from router.metering.reservation import Asked, Outcome
 from router.routing.needs import needs_of
 from router.text.encode import encode_request
 from router.vectors.matryoshka import checked_dimension, narrow
@@ -35,23 +43,19 @@ class EmbeddingService:
         routes: Mapping[str, Route],
         tokenizers: Mapping[str, Tokenizer],
         dispatcher: Dispatcher,
-        keys: KeyRing,
         is_up: Callable[[str], bool],
         uncached_tenants: frozenset[str],
+        meter: Meter | None,
         clock: Clock,
     ) -> None:
-        """Take tokenizers by space; `is_up` tells of a target by name."""
+        """Take tokenizers by space; `is_up` tells of a target by name; no meter counts nothing."""
         self.routes = routes
         self._tokenizers = tokenizers
         self._dispatcher = dispatcher
-        self._keys = keys
         self._is_up = is_up
         self._uncached_tenants = uncached_tenants
+        self._meter = meter
         self._clock = clock
-
-    def authenticate(self, authorization: bytes | None) -> Caller:
-        """Caller of an Authorization value; AuthenticationError."""
-        return self._keys.authenticate(authorization)
 
     def is_route_ready(self, name: str) -> bool:
         """Whether a target of the route would serve now; UnknownModelError."""
@@ -67,9 +71,7 @@ class EmbeddingService:
             )
         return route
 
-    async def embed(
-        self, request: EmbeddingRequest, caller: Caller | None = None
-    ) -> EmbeddingResult:
+    async def embed(self, request: EmbeddingRequest, caller: Caller) -> EmbeddingResult:
         """Vectors for an authenticated caller's request; any EmbedwayError.
 
         Cancelling this coroutine cancels the calls to targets.
@@ -80,7 +82,7 @@ class EmbeddingService:
         try:
             async with asyncio.timeout(request.deadline_s - self._clock.monotonic_s()):
                 batch = await self._encode(route, request)
-                done = await self._dispatch(route, batch, request, caller)
+                done, receipt = await self._metered(route, batch, request, caller)
         except TimeoutError as error:
             raise DeadlineExceededError("the deadline of the request has passed") from error
         return EmbeddingResult(
@@ -91,6 +93,7 @@ class EmbeddingService:
             target=",".join(done.targets) or FROM_MEMORY,
             cached_tokens=done.saved_tokens,
             attempts=done.attempts,
+            receipt=receipt,
         )
 
     async def _encode(self, route: Route, request: EmbeddingRequest) -> TokenBatch:
@@ -100,21 +103,65 @@ class EmbeddingService:
             return encode_request(space, tokenizer, request, with_texts=texts)
         return await asyncio.to_thread(encode_request, space, tokenizer, request, with_texts=texts)
 
+    async def _metered(
+        self, route: Route, batch: TokenBatch, request: EmbeddingRequest, caller: Caller
+    ) -> tuple[Dispatched, Receipt | None]:
+        """Reserve what the calls may cost, and settle it, or refund it however they end."""
+        attempts: list[Attempt] = []
+        if self._meter is None:
+            return await self._dispatch(route, batch, request, caller, attempts), None
+        asked = Asked(caller, route, batch.count, request.request_id, request.trace_id)
+        reservation = await self._meter.reserve(asked, batch.total)
+        try:
+            done = await self._dispatch(route, batch, request, caller, attempts)
+        except BaseException as error:
+            reservation.refund(self._status(error, request.deadline_s), len(attempts))
+            raise
+        return done, reservation.settle(_outcome(done, batch.total))
+
     async def _dispatch(
-        self, route: Route, batch: TokenBatch, request: EmbeddingRequest, caller: Caller | None
+        self,
+        route: Route,
+        batch: TokenBatch,
+        request: EmbeddingRequest,
+        caller: Caller,
+        attempts: list[Attempt],
     ) -> Dispatched:
         """The attempts: everything that happens between exact counts and checked vectors."""
-        tenant = caller.tenant if caller is not None else ""
         needs = needs_of(
             batch,
-            tenant=tenant,
+            tenant=caller.tenant,
             tag=request.tag,
             input_type=request.input_type,
             texts=request.texts,
             wall_s=self._clock.wall_s(),
         )
-        share = request.cache and tenant not in self._uncached_tenants
-        return await self._dispatcher.embed(route, batch, needs, request.deadline_s, share=share)
+        share = request.cache and caller.tenant not in self._uncached_tenants
+        return await self._dispatcher.embed(
+            route, batch, needs, request.deadline_s, attempts, share=share
+        )
+
+    def _status(self, error: BaseException, deadline_s: float) -> str:
+        """How the ledger calls the end of a request; at its deadline it is cancelled from here."""
+        if isinstance(error, asyncio.CancelledError):
+            is_late = self._clock.monotonic_s() >= deadline_s
+            return DeadlineExceededError.code if is_late else CANCELLED
+        return error.code if isinstance(error, EmbedwayError) else EmbedwayError.code
+
+
+def _outcome(done: Dispatched, tokens: int) -> Outcome:
+    """What the ledger keeps of an answer: each call that gave vectors is paid for."""
+    computed: dict[str, int] = {}
+    for attempt in done.attempts:
+        if attempt.outcome == OK:
+            computed[attempt.target] = computed.get(attempt.target, 0) + attempt.tokens
+    return Outcome(
+        target=",".join(done.targets) or FROM_MEMORY,
+        tokens=tokens,
+        cached_tokens=done.saved_tokens,
+        computed=computed,
+        attempts=len(done.attempts),
+    )
 
 
 def _require_space(route: Route, pinned: str | None) -> None:

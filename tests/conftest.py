@@ -1,6 +1,7 @@
 """What several rooms of tests share: the demo model, one real Triton, and routers."""
 
 import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from router.up.wheels import MINILM, fetch
 from router.upstreams.fake import FakeUpstream
 from tests.support import padded_triton as padded_tritons
 from tests.support import triton as tritons
+from tests.support.postgres import Postgres
 from tests.support.router_under_test import RouterUnderTest, eventually
 from tests.support.settings import fake_settings, triton_settings
 
@@ -57,6 +59,26 @@ async def padded_triton(
     write_tokenizer(folder, f"$A {TERMINAL}", padded_tritons.PROFILES[-1].tokens, "left")
     async with padded_tritons.running_padded_triton(folder, LIKE_MINILM.hidden) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL, running."""
+    # Not below pytest's own folder: root's PostgreSQL runs as another user, and every start of
+    # another pytest closes that folder to others.
+    with tempfile.TemporaryDirectory(prefix="embedway-postgres-") as folder:
+        server = Postgres(Path(folder) / "data")
+        yield server
+        server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address of a new, empty database; the test runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/embedway.db"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.database()
 
 
 def _ready(router: RouterUnderTest) -> RouterUnderTest:

@@ -4,11 +4,14 @@ Source: ASGI specification 3.0, HTTP connection scope.
 """
 
 import asyncio
+import os
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.domain.errors import BodyTooLargeError, DeadlineExceededError
+from router.api.metering import receipt_headers
+from router.domain.errors import AuthenticationError, BodyTooLargeError, DeadlineExceededError
 from router.domain.types import Caller, EmbeddingResult
 
 Message = MutableMapping[str, Any]
@@ -19,6 +22,9 @@ Headers = list[tuple[bytes, bytes]]
 JSON = b"application/json"
 # In a request: the space that the answer must come from. In an answer: where it came from.
 SPACE_HEADER = "x-embedway-space"
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+# Source: W3C Trace Context, version 00.
+_TRACE_PARENT = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
 _TARGET_HEADER = b"x-embedway-target"
 # In a request: a word that the route's rules may look at.
 TAG_HEADER = "x-embedway-tag"
@@ -69,11 +75,25 @@ class Facts:
         self.attempts = _attempts(result)
 
 
+def request_id(shown: bytes | None) -> str:
+    """The client's own name for its request where that is one, else a new name."""
+    if shown is not None and _REQUEST_ID.fullmatch(shown):
+        return shown.decode()
+    return os.urandom(16).hex()
+
+
+def trace_id(shown: bytes | None) -> str:
+    """The trace that a `traceparent` names; empty without one."""
+    match = _TRACE_PARENT.match(shown) if shown is not None else None
+    return "" if match is None else match[1].decode()
+
+
 def origin(result: EmbeddingResult) -> Headers:
-    """Headers that say which space and target the vectors are from, and what it took."""
+    """Headers that say which space and target the vectors are from, what it took and cost."""
     headers = [
         (SPACE_HEADER.encode(), result.space.encode()),
         (_TARGET_HEADER, result.target.encode()),
+        *receipt_headers(result.receipt),
     ]
     attempts = _attempts(result)
     if attempts is not None:
@@ -100,9 +120,11 @@ class Exchange:
         """`arrived_s` is on the monotonic clock."""
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
         self.request_id = request_id
         self.arrived_s = arrived_s
         self.facts = Facts()
+        # Who asks; None where the path needs no key.
         self.caller: Caller | None = None
         self.client_left = False
         # Set where a body was not read to its end: what follows on the connection is its rest.
@@ -130,6 +152,18 @@ class Exchange:
         """The word that the caller gives the request for the route's rules."""
         value = self.header(TAG_HEADER.encode())
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that the request belongs to; empty without one."""
+        return trace_id(self.header(b"traceparent"))
+
+    @property
+    def payer(self) -> Caller:
+        """Who asks, where the path needs a key."""
+        if self.caller is None:
+            raise AuthenticationError("this path needs a key")
+        return self.caller
 
     async def body(self, max_bytes: int, timeout_s: float) -> bytes:
         """The whole body; BodyTooLargeError, or DeadlineExceededError where it does not come.

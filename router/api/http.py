@@ -1,28 +1,32 @@
 """The HTTP front: finds the endpoint, checks the key, turns errors into replies, logs a line."""
 
 import asyncio
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from router.api import exchange as wire
+from router.api.metering import refusal_headers
 from router.api.problems import Problem, kserve_body, openai_body, places_of, problem_of
+from router.authentication.authenticator import Authenticator
 from router.domain.clock import Clock
 from router.domain.errors import EmbedwayError
-from router.domain.types import Caller
+from router.domain.types import Scope
+from router.policy.keys import require_scope
 from router.telemetry.logs import Log
-
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`answer` gets the exchange and the parts of the path that its pattern names."""
+    """Each method gets the exchange and the parts of the path that its pattern names.
+
+    A key with one of `scopes` is asked for; any key will do where there are none.
+    """
 
     methods: Mapping[str, Callable[..., Awaitable[wire.Reply]]]
     needs_key: bool = True
+    scopes: tuple[Scope, ...] = ()
 
 
 class HttpFront:
@@ -33,7 +37,7 @@ class HttpFront:
         *,
         exact: Mapping[str, Endpoint],
         patterns: Mapping[str, Endpoint],
-        authenticate: Callable[[bytes | None], Caller],
+        authenticator: Authenticator,
         clock: Clock,
         log: Log,
         log_requests: bool,
@@ -41,7 +45,7 @@ class HttpFront:
         """`patterns` are regular expressions over the whole path, their groups named."""
         self._exact = exact
         self._patterns = [(re.compile(path), endpoint) for path, endpoint in patterns.items()]
-        self._authenticate = authenticate
+        self._authenticator = authenticator
         self._clock = clock
         self._log = log
         self._log_requests = log_requests
@@ -97,10 +101,16 @@ class HttpFront:
             reply.headers.append((b"allow", allowed.encode()))
             return reply
         if endpoint.needs_key:
-            caller = self._authenticate(exchange.header(b"authorization"))
-            exchange.caller = caller
-            exchange.facts.tenant, exchange.facts.key = caller.tenant, caller.key_name
+            await self._admit(exchange, endpoint.scopes)
         return await answer(exchange, **parts)
+
+    async def _admit(self, exchange: wire.Exchange, scopes: tuple[Scope, ...]) -> None:
+        shown = exchange.header(b"authorization")
+        caller = self._authenticator.known(shown) or await self._authenticator.find(shown)
+        exchange.caller = caller
+        exchange.facts.tenant, exchange.facts.key = caller.tenant, caller.key_name
+        if scopes:
+            require_scope(caller, *scopes)
 
     def _find(self, path: str) -> tuple[Endpoint | None, dict[str, str]]:
         endpoint = self._exact.get(path)
@@ -118,6 +128,7 @@ class HttpFront:
         reply = _problem_reply(exchange, problem)
         if problem.retry_after_s is not None:
             reply.headers.append((b"retry-after", b"%d" % problem.retry_after_s))
+        reply.headers += refusal_headers(problem.quota, problem.retry_after_s)
         if problem.status == 401:
             reply.headers.append((b"www-authenticate", b"Bearer"))
         if exchange.must_close:
@@ -138,10 +149,8 @@ class HttpFront:
 
 
 def _request_id(scope: MutableMapping[str, Any]) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return str(value, "ascii")
-    return os.urandom(16).hex()
+    shown = (value for name, value in scope["headers"] if name == b"x-request-id")
+    return wire.request_id(next(shown, None))
 
 
 async def _send(send: wire.Send, exchange: wire.Exchange, reply: wire.Reply) -> None:

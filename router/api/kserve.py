@@ -80,9 +80,13 @@ def embedding_request(
     deadline_s: float,
     max_inputs: int,
     pinned_space: str | None,
+    names: tuple[str, str],
     tag: str | None = None,
 ) -> tuple[EmbeddingRequest, tuple[int, ...]]:
-    """The request that the tensors make, and the shape S of its inputs; InvalidInputError."""
+    """The request that the tensors make, and the shape S of its inputs; InvalidInputError.
+
+    `names` are the request's and its trace's.
+    """
     for name, tensor in tensors.items():
         if name not in INPUTS:
             known = ", ".join(INPUTS)
@@ -105,6 +109,8 @@ def embedding_request(
         pinned_space=pinned_space,
         tag=tag,
         cache=_parameter(parameters, "cache", bool) is not False,
+        request_id=names[0],
+        trace_id=names[1],
     )
     return request, shape
 

@@ -12,12 +12,23 @@ from tritonclient.grpc import service_pb2 as messages
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer
 
 from router.api import kserve
-from router.api.exchange import SPACE_HEADER, TAG_HEADER, Facts
+from router.api.exchange import (
+    SPACE_HEADER,
+    TAG_HEADER,
+    Facts,
+    Headers,
+    origin,
+    request_id,
+    trace_id,
+)
+from router.api.metering import refusal_headers
 from router.api.problems import places_of, problem_of
+from router.authentication.authenticator import Authenticator
 from router.config.settings import Server
 from router.domain.clock import Clock
 from router.domain.errors import EmbedwayError, InvalidInputError
-from router.domain.types import Caller
+from router.domain.types import Caller, Scope
+from router.policy.keys import require_scope
 from router.service import EmbeddingService
 from router.telemetry.logs import Log
 
@@ -37,6 +48,7 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
     def __init__(
         self,
         service: EmbeddingService,
+        authenticator: Authenticator,
         limits: Server,
         clock: Clock,
         log: Log,
@@ -44,6 +56,7 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
     ) -> None:
         """`is_ready` tells whether the router as a whole would serve."""
         self._service = service
+        self._authenticator = authenticator
         self._limits = limits
         self._clock = clock
         self._log = log
@@ -86,7 +99,7 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
         return messages.ModelReadyResponse(ready=self._service.is_route_ready(request.name))
 
     async def _model_metadata(self, request: Any, context: Context) -> Any:  # noqa: ANN401
-        self._authenticate(context)
+        await self._authenticate(context)
         route = self._service.route(request.name)
         answer = messages.ModelMetadataResponse(
             name=route.name, versions=[kserve.VERSION], platform=kserve.PLATFORM
@@ -105,8 +118,9 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
         arrived_s: float,
         call: _Call,
     ) -> Any:  # noqa: ANN401
-        caller = self._authenticate(context)
+        caller = await self._authenticate(context)
         call.tenant, call.key = caller.tenant, caller.key_name
+        require_scope(caller, Scope.EMBED)
         route = self._service.route(request.model_name)
         call.model = route.name
         parameters = {name: _parameter(value) for name, value in request.parameters.items()}
@@ -122,10 +136,12 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
             deadline_s=arrived_s + min(most_s, client_s),
             max_inputs=self._limits.max_inputs,
             pinned_space=_metadata(context, SPACE_HEADER),
+            names=_names(context),
             tag=_metadata(context, TAG_HEADER),
         )
         call.inputs = len(embedding.texts or embedding.token_ids or ())
         result = await self._service.embed(embedding, caller)
+        context.set_trailing_metadata(_trailing(origin(result)))
         call.answered(result)
         vectors = kserve.output_tensor(result, shape)
         answer = messages.ModelInferResponse(
@@ -135,9 +151,10 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
         answer.raw_output_contents.append(vectors.tobytes())
         return answer
 
-    def _authenticate(self, context: Context) -> Caller:
-        shown = _metadata(context, "authorization")
-        return self._service.authenticate(shown.encode() if shown is not None else None)
+    async def _authenticate(self, context: Context) -> Caller:
+        value = _metadata(context, "authorization")
+        shown = value.encode() if value is not None else None
+        return self._authenticator.known(shown) or await self._authenticator.find(shown)
 
     async def _guarded(self, context: Context, work: Awaitable[Any], call: _Call) -> Any:  # noqa: ANN401
         """The answer of `work`, or the end of the call with the status of its error."""
@@ -163,9 +180,10 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
     async def _refuse(self, context: Context, error: Exception, call: _Call) -> NoReturn:
         problem = problem_of(error)
         call.status, call.error = problem.status, problem.code
-        trailing: tuple[tuple[str, str], ...] = ()
+        headers = refusal_headers(problem.quota, problem.retry_after_s)
         if problem.retry_after_s is not None:
-            trailing = (("retry-after", str(problem.retry_after_s)),)
+            headers.append((b"retry-after", b"%d" % problem.retry_after_s))
+        trailing = _trailing(headers)
         await context.abort(problem.grpc_status, problem.message, trailing)
 
 
@@ -175,6 +193,20 @@ def _metadata(context: Context, key: str) -> str | None:
         if name == key:
             return value.decode("latin-1") if isinstance(value, bytes) else value
     return None
+
+
+def _names(context: Context) -> tuple[str, str]:
+    """The request's name and its trace's."""
+    shown, parent = _metadata(context, "x-request-id"), _metadata(context, "traceparent")
+    return (
+        request_id(shown.encode("latin-1") if shown is not None else None),
+        trace_id(parent.encode("latin-1") if parent is not None else None),
+    )
+
+
+def _trailing(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """HTTP's headers as gRPC's metadata."""
+    return tuple((name.decode(), value.decode()) for name, value in headers)
 
 
 def _parameter(value: Any) -> kserve.Parameter:  # noqa: ANN401

@@ -107,11 +107,12 @@ class KServeHttpDoor:
             deadline_s=exchange.arrived_s + most_s,
             max_inputs=limits.max_inputs,
             pinned_space=exchange.pinned_space,
+            names=(exchange.request_id, exchange.trace_id),
             tag=exchange.tag,
         )
         exchange.facts.model = route.name
         exchange.facts.inputs = len(request.texts or request.token_ids or ())
-        result = await self._service.embed(request, exchange.caller)
+        result = await self._service.embed(request, exchange.payer)
         exchange.facts.answered(result)
         reply = _reply(body, route.name, kserve.output_tensor(result, shape))
         reply.headers.extend(origin(result))

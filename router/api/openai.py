@@ -52,7 +52,7 @@ class OpenAIDoor:
         facts = exchange.facts
         facts.model = request.model if request.model in self._service.routes else None
         facts.inputs = len(request.texts or request.token_ids or ())
-        result = await self._service.embed(request, exchange.caller)
+        result = await self._service.embed(request, exchange.payer)
         facts.answered(result)
         return Reply(
             200,
@@ -96,6 +96,8 @@ class OpenAIDoor:
             pinned_space=exchange.pinned_space,
             tag=exchange.tag,
             cache=body.cache is not False,
+            request_id=exchange.request_id,
+            trace_id=exchange.trace_id,
         )
 
 

@@ -1,7 +1,6 @@
 """The router's own description: `/openapi.json`, and a page of it that loads nothing else."""
 
 import html
-from typing import Any
 
 import msgspec
 import orjson
@@ -10,29 +9,13 @@ from router import __version__
 from router.api.exchange import Exchange, Reply
 from router.api.kserve_http import InferBody
 from router.api.openai import EmbeddingsBody
+from router.api.openapi_admin import admin_components, admin_paths
+from router.api.openapi_parts import Schema, operation
 from router.service import EmbeddingService
-
-Schema = dict[str, Any]
 
 _ABOUT = (
     "OpenAI's embeddings API and the Open Inference Protocol (KServe v2) in front of vector spaces."
 )
-_ERROR: Schema = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["message", "type", "param", "code"],
-            "properties": {
-                "message": {"type": "string"},
-                "type": {"type": "string"},
-                "param": {"type": ["string", "null"]},
-                "code": {"type": "string"},
-            },
-        }
-    },
-}
 _KSERVE_ERROR: Schema = {
     "type": "object",
     "required": ["error"],
@@ -83,18 +66,7 @@ _MODELS: Schema = {
     "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": _MODEL}},
 }
 _OBJECT: Schema = {"type": "object"}
-_REASONS = {
-    400: "The request is at fault; the message says where.",
-    401: "No key, or not one of ours.",
-    404: "No such model; the message names those there are.",
-    409: "The model answers in another space than the request is pinned to.",
-    413: "The body is larger than the router reads.",
-    429: "No room now; see Retry-After.",
-    502: "The target broke its contract.",
-    503: "No target is ready; see Retry-After.",
-    504: "The deadline has passed.",
-}
-_WORK = (400, 401, 404, 409, 413, 429, 502, 503, 504)
+_WORK = (400, 401, 402, 403, 404, 409, 413, 429, 502, 503, 504)
 
 
 class DocumentationDoor:
@@ -129,37 +101,39 @@ def openapi_document(models: list[str]) -> Schema:
     }
     paths: Schema = {
         "/v1/embeddings": {
-            "post": _operation(
+            "post": operation(
                 "Create embeddings", _EMBEDDINGS, _WORK, body=embeddings, parameters=[space]
             )
         },
-        "/v1/models": {"get": _operation("List models", _MODELS, (401,))},
+        "/v1/models": {"get": operation("List models", _MODELS, (401, 503))},
         "/v1/models/{model}": {
-            "get": _operation("Retrieve a model", _MODEL, (401, 404), parameters=[model])
+            "get": operation("Retrieve a model", _MODEL, (401, 404, 503), parameters=[model])
         },
         "/v2/models/{model}/infer": {
-            "post": _operation(
+            "post": operation(
                 "Infer (Open Inference Protocol)",
                 _OBJECT, _WORK, body=infer, parameters=[model], error=_KSERVE_ERROR,
             )
         },
         "/v2/models/{model}": {
-            "get": _operation(
-                "Model metadata", _OBJECT, (401, 404), parameters=[model], error=_KSERVE_ERROR
+            "get": operation(
+                "Model metadata", _OBJECT, (401, 404, 503), parameters=[model], error=_KSERVE_ERROR
             )
         },
         "/v2/models/{model}/ready": {
-            "get": _operation(
+            "get": operation(
                 "Model readiness",
                 _OBJECT, (404, 503), parameters=[model], error=_KSERVE_ERROR, open_to_all=True,
             )
         },
-        "/v2": {"get": _operation("Server metadata", _OBJECT, (), open_to_all=True)},
+        "/v2": {"get": operation("Server metadata", _OBJECT, (), open_to_all=True)},
     }  # fmt: skip
     for base in ("/health", "/v2/health"):
-        paths[f"{base}/live"] = {"get": _operation("Liveness", _OBJECT, (), open_to_all=True)}
-        ready = _operation("Readiness", _OBJECT, (503,), open_to_all=True, error=_OBJECT)
+        paths[f"{base}/live"] = {"get": operation("Liveness", _OBJECT, (), open_to_all=True)}
+        ready = operation("Readiness", _OBJECT, (503,), open_to_all=True, error=_OBJECT)
         paths[f"{base}/ready"] = {"get": ready}
+    paths |= admin_paths()
+    components |= admin_components()
     return {
         "openapi": "3.1.0",
         "info": {"title": "Embedway", "version": __version__, "description": _ABOUT},
@@ -185,38 +159,6 @@ def _tighten(properties: Schema, models: list[str]) -> None:
             {"type": "array", "minItems": 1, "maxItems": 2048, "items": ids},
         ]
     }
-
-
-def _operation(
-    summary: str,
-    answer: Schema,
-    problems: tuple[int, ...],
-    *,
-    body: Schema | None = None,
-    parameters: list[Schema] | None = None,
-    error: Schema = _ERROR,
-    open_to_all: bool = False,
-) -> Schema:
-    operation: Schema = {
-        "summary": summary,
-        "security": [] if open_to_all else [{"key": []}],
-        "responses": {
-            "200": _response("The answer.", answer),
-            **{str(status): _response(_REASONS[status], error) for status in problems},
-        },
-    }
-    if body is not None:
-        operation["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": body}},
-        }
-    if parameters:
-        operation["parameters"] = parameters
-    return operation
-
-
-def _response(description: str, schema: Schema) -> Schema:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 def _page(document: Schema) -> str:

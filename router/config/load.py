@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from router.config.metering import StoreSettings
 from router.config.section import SecretSettings
 from router.config.settings import KeySettings, Settings
 from router.domain.errors import ConfigurationError
@@ -77,6 +78,16 @@ def provider_secret(target: str, secret: SecretSettings, environment: Mapping[st
     if not value or not value.isascii() or not value.isprintable():
         raise ConfigurationError(f"targets.{target}.api_key: {origin} holds no key")
     return value
+
+
+def store_url(store: StoreSettings, environment: Mapping[str, str]) -> str:
+    """Address of the database; ConfigurationError where a variable that should hold it is empty."""
+    if store.url_env is None:
+        return store.url
+    url = environment.get(store.url_env, "")
+    if not url:
+        raise ConfigurationError(f"store.url_env: environment variable {store.url_env} is empty")
+    return url
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -1,6 +1,7 @@
 """What is particular about each provider, as data: `providers.yaml` and the file's `profiles`."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from importlib import resources
 from typing import Annotated, Any, Literal
 
@@ -60,9 +61,9 @@ class ProfileSettings(Section):
     """Header with the provider's own id of the call, for its support."""
     body: dict[str, Any] = {}
     """Further fields of every call's body, sent as they stand."""
-    prices: dict[str, Annotated[float, Field(ge=0)]] = {}
+    prices: dict[str, Annotated[Decimal, Field(ge=0)]] = {}
     """USD per million input tokens by the provider's model name."""
-    default_price: float | None = Field(None, ge=0)
+    default_price: Decimal | None = Field(None, ge=0)
     """USD per million input tokens of models that `prices` does not name."""
 
 

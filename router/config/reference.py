@@ -6,11 +6,13 @@
 import json
 import sys
 import typing
+from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 
 from router.config.settings import Settings
@@ -23,6 +25,19 @@ One YAML file; `embedway check --config FILE` validates it, `embedway check --sc
 JSON Schema (also in [configuration.schema.json](configuration.schema.json)).
 Unknown keys are refused with their path.
 """
+
+
+_NAMES: dict[object, str] = {
+    str: "text",
+    int: "integer",
+    Decimal: "number",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+    AwareDatetime: "time with zone",
+    NoneType: "null",
+    Any: "anything",
+}
 
 
 def write_reference(folder: Path) -> None:
@@ -75,7 +90,7 @@ def _row(name: str, field: FieldInfo) -> str:
     elif _inner_model(field.annotation)[0] is not None:
         default = ""
     else:
-        default = f"`{json.dumps(field.get_default(call_default_factory=False))}`"
+        default = f"`{json.dumps(field.get_default(call_default_factory=False), default=str)}`"
     meaning = (field.description or "").replace("\n", " ").replace("|", "\\|")
     return f"| `{name}` | {_type_name(field.annotation)} | {default} | {meaning} |"
 
@@ -96,15 +111,9 @@ def _type_name(annotation: object) -> str:  # noqa: PLR0911 - one a kind of type
         return f"[{', '.join(_type_name(argument) for argument in arguments)}]"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
-    names = {
-        str: "text",
-        int: "integer",
-        float: "number",
-        Any: "anything",
-        bool: "true or false",
-        Path: "path",
-    }
-    return "null" if annotation is NoneType else names[annotation]  # type: ignore[index]
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return " or ".join(f"`{word}`" for word in annotation)
+    return _NAMES[annotation]
 
 
 def _first_line(text: str | None) -> str:

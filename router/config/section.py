@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
 
 
 class Section(BaseModel):

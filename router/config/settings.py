@@ -4,11 +4,14 @@ Unknown keys are refused. Secrets are named (an environment variable, a file), n
 """
 
 import itertools
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
+from router.config.authentication import AuthenticationSettings
+from router.config.metering import QuotaSettings, StoreSettings
 from router.config.profiles import ProfileSettings, profiles_of
 from router.config.routing import (
     CacheSettings,
@@ -19,6 +22,7 @@ from router.config.routing import (
 )
 from router.config.section import Name, SecretSettings, Section
 from router.domain.errors import ConfigurationError
+from router.domain.types import Scope
 
 Positive = Annotated[int, Field(ge=1)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -105,8 +109,6 @@ class TargetSettings(Section):
     """The provider's key."""
     body: dict[str, Any] = {}
     """Further fields of every call to the provider, beside those of the profile."""
-    price_usd_per_million_tokens: float | None = Field(None, ge=0)
-    """What tokens cost there; null takes the profile's price, or is unknown."""
     weight: float = Field(1.0, gt=0)
     """Share of requests under the strategy `weighted`."""
     timeout_s: float = Field(30.0, gt=0)
@@ -128,6 +130,9 @@ class TargetSettings(Section):
     padded_profiles: list[tuple[Positive, Positive]] | None = None
     """Shapes of padded batches that a TensorRT engine takes, as [sequences, tokens], short to long;
     null where the target takes packed sequences."""
+    price_usd_per_million_tokens: Decimal | None = Field(None, ge=0, le=1_000_000)
+    """USD per million input tokens; null takes the profile's price. Where that is not known either,
+    quotas in USD refuse its routes."""
 
     @model_validator(mode="after")
     def _reachable(self) -> "TargetSettings":
@@ -173,6 +178,8 @@ class RouteSettings(Section):
 
     targets: list[Name] = Field(min_length=1)
     """Targets of one space; the strategy `priority` tries them in this order."""
+    quotas: list[QuotaSettings] = []
+    """Limits of all requests to this route together."""
     strategy: StrategyName = "priority"
     """Which target is asked first: by order, by weight, by price, or by latency and load."""
     rules: list[RuleSettings] = []
@@ -194,6 +201,16 @@ class KeySettings(Section):
     """Environment variable that holds the key."""
     file: Path | None = None
     """File that holds the key."""
+    scopes: list[Scope] = [Scope.EMBED]
+    """What the key may be used for; none of them holds another."""
+    tags: dict[Name, str] = {}
+    """Words to find it by."""
+    expires: AwareDatetime | None = None
+    """Time, with its zone, from which the key is refused; null is never."""
+    disabled: bool = False
+    """Whether the key is refused."""
+    quotas: list[QuotaSettings] = []
+    """Limits of this key."""
 
     @model_validator(mode="after")
     def _one_source(self) -> "KeySettings":
@@ -209,6 +226,10 @@ class TenantSettings(Section):
     """The keys that this tenant's clients present."""
     cache: bool = True
     """Whether this tenant's vectors may be remembered, and taken from memory."""
+    disabled: bool = False
+    """Whether all its keys and tokens are refused."""
+    quotas: list[QuotaSettings] = []
+    """Limits of all of this tenant's keys together."""
 
 
 class Settings(Section):
@@ -230,6 +251,10 @@ class Settings(Section):
     """The memory of vectors."""
     fallback: FallbackSettings = FallbackSettings()
     """What happens when targets fail."""
+    store: StoreSettings = StoreSettings()
+    """The database of tenants, keys, quotas and the ledger."""
+    authentication: AuthenticationSettings = AuthenticationSettings()
+    """How keys of the store and tokens are held in memory, and whose tokens are taken."""
 
     @model_validator(mode="after")
     def _names_meet(self) -> "Settings":
@@ -279,6 +304,17 @@ class Settings(Section):
                 raise ValueError(
                     f"targets.{name}: {target.profile_name} cannot give {dimensions} dimensions"
                 )
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether usage is counted: the file names a store, or a quota of any kind."""
+        tenants = self.tenants.values()
+        return (
+            "store" in self.model_fields_set
+            or any(route.quotas for route in self.routes.values())
+            or any(tenant.quotas for tenant in tenants)
+            or any(key.quotas for tenant in tenants for key in tenant.keys)
+        )
 
     def _check_route(self, name: str, route: RouteSettings) -> None:
         for target in route.targets:

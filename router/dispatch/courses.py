@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from random import Random
 
+from router.config.domain_of import price_usd_of
 from router.config.profiles import ProfileSettings
 from router.config.routing import FallbackSettings, WhenSettings
 from router.config.settings import RouteSettings, TargetSettings
@@ -53,15 +54,13 @@ def limits_of(
     if canary is not None:
         inputs = inputs - 1 if inputs is not None else None
         tokens = max(1, tokens - canary.total) if tokens is not None else None
-    price = target.price_usd_per_million_tokens
-    if price is None:
-        price = profile.prices.get(target.model or "", profile.default_price)
+    price = price_usd_of(target, profile)
     return TargetLimits(
         max_inputs=inputs,
         max_input_tokens=target.max_tokens_per_input or profile.max_input_tokens,
         max_call_tokens=tokens,
         takes_ids=not target.is_provider,
-        price_usd=price,
+        price_usd=None if price is None else float(price),
         weight=target.weight,
         timeout_s=target.timeout_s,
     )

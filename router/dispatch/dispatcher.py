@@ -90,12 +90,23 @@ class Dispatcher:
         return self._courses[route].plan.explain(needs)
 
     async def embed(
-        self, route: Route, batch: TokenBatch, needs: Needs, deadline_s: float, *, share: bool
+        self,
+        route: Route,
+        batch: TokenBatch,
+        needs: Needs,
+        deadline_s: float,
+        attempts: list[Attempt],
+        *,
+        share: bool,
     ) -> Dispatched:
-        """Vectors of a batch; any EmbedwayError. `share` allows memory and company."""
+        """Vectors of a batch; any EmbedwayError. `share` allows memory and company.
+
+        Every call is added to `attempts`, so that the caller knows of them where it fails too.
+        """
         course = self._courses[route.name]
+        has_choice = len(course.states) > 1
         errand = Errand(
-            route.space, course.plan, needs, deadline_s, len(course.states) > 1, batch.count
+            route.space, course.plan, needs, deadline_s, has_choice, batch.count, attempts
         )
 
         async def compute(part: TokenBatch, done: Done) -> None:

@@ -4,7 +4,11 @@ EmbedwayError
 ├── ConfigurationError            the configuration, or the machine, does not allow a start
 ├── RequestError                  the caller has to change the request; retrying will not help
 │   ├── AuthenticationError
+│   ├── ScopeError
 │   ├── UnknownModelError
+│   ├── UnknownRecordError
+│   ├── RecordExistsError
+│   ├── DeclaredInFileError
 │   ├── InvalidInputError
 │   │   ├── TooManyInputsError
 │   │   └── TextTooLongError
@@ -13,6 +17,12 @@ EmbedwayError
 │   └── BodyTooLargeError
 ├── DeadlineExceededError         the time that the request was given is over
 ├── OverloadedError               no room now; the same request may succeed later
+├── QuotaError                    a quota does not allow the request
+│   ├── BudgetExhaustedError      a sum is used up; waiting does not help before it starts anew
+│   ├── RateLimitedError          a rate is used up; it recovers by itself
+│   └── PriceUnknownError         a budget applies, and a target that may be called has no price
+├── KeysUnavailableError          nobody can say now whether a key is good; never "it is wrong"
+├── StoreUnavailableError         the database is needed now and cannot be reached
 └── UpstreamError                 a target failed
     ├── UpstreamUnavailableError  it cannot be reached, is starting, or is going away
     ├── UpstreamOverloadedError   it has no room now
@@ -53,6 +63,30 @@ class AuthenticationError(RequestError):
     """No key, or one that nobody was given."""
 
     code = "invalid_api_key"
+
+
+class ScopeError(RequestError):
+    """The key is good, but not for what was asked."""
+
+    code = "insufficient_scope"
+
+
+class UnknownRecordError(RequestError):
+    """There is no tenant, key or quota of that name."""
+
+    code = "record_not_found"
+
+
+class RecordExistsError(RequestError):
+    """The name is taken."""
+
+    code = "already_exists"
+
+
+class DeclaredInFileError(RequestError):
+    """The configuration file declares it, so only the file can change it."""
+
+    code = "declared_in_file"
 
 
 class UnknownModelError(RequestError):
@@ -108,6 +142,76 @@ class OverloadedError(EmbedwayError):
     """The router has no room; `retry_after_s` (seconds) is when to ask again."""
 
     code = "overloaded"
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QuotaError(EmbedwayError):
+    """A quota stands in the way. `quota` is its id; amounts are in its `unit` (usd: nano-USD).
+
+    `reset_s` (seconds since the Unix epoch) is when it starts anew, None for never;
+    `retry_after_s` is how long that is from now.
+    """
+
+    code = "quota_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        quota: str = "",
+        unit: str = "",
+        limit: int = 0,
+        used: int = 0,
+        reset_s: int | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.quota = quota
+        self.unit = unit
+        self.limit = limit
+        self.used = used
+        self.reset_s = reset_s
+        self.retry_after_s = retry_after_s
+
+
+class BudgetExhaustedError(QuotaError):
+    """A budget does not cover what the request may cost."""
+
+    code = "budget_exhausted"
+
+
+class RateLimitedError(QuotaError):
+    """A rate limit leaves no room for the request in this window."""
+
+    code = "rate_limit_exceeded"
+    retryable = True
+
+
+class PriceUnknownError(QuotaError):
+    """A budget applies, and what the request may cost cannot be known."""
+
+    code = "price_unknown"
+
+
+class KeysUnavailableError(EmbedwayError):
+    """What knows the key cannot be asked; `retry_after_s` (seconds) is when to ask again."""
+
+    code = "keys_unavailable"
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StoreUnavailableError(EmbedwayError):
+    """The database is needed and cannot be reached; `retry_after_s` (seconds) is when to retry."""
+
+    code = "store_unavailable"
     retryable = True
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:

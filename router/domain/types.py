@@ -1,9 +1,12 @@
 """The words of the domain as data: space, target, route, caller, request, result."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
+
+from router.domain.usage import Receipt
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
@@ -45,21 +48,60 @@ class Target:
 class Route:
     """The model name that clients ask for, and the targets of one space behind it, in order.
 
-    `needs_texts` where one of them takes no ids.
+    `needs_texts` where one of them takes no ids; `is_hedged` where two may be asked side by side.
     """
 
     name: str
     space: Space
     targets: tuple[str, ...]
     needs_texts: bool = False
+    is_hedged: bool = False
+
+
+class Scope(StrEnum):
+    """What a key may be used for. None of them holds another."""
+
+    EMBED = "embed"
+    BATCH = "batch"
+    USAGE = "usage"
+    ADMIN = "admin"
+
+
+EMBED_ONLY: frozenset[Scope] = frozenset({Scope.EMBED})
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the tenant who pays, and the name (never the value) of the key shown."""
+    """Who asks: the tenant who pays, the name (never the value) of the key, what it is for."""
 
     tenant: str
     key_name: str
+    scopes: frozenset[Scope] = EMBED_ONLY
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """What is known of a key that a client may show: whose it is, and whether it still holds.
+
+    `expires_s` is in seconds since the Unix epoch, None where it never ends.
+    """
+
+    caller: Caller
+    expires_s: float | None = None
+    is_disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChanges:
+    """What has changed in the store up to `revision`: SHA-256 digests of keys, names of tenants.
+
+    Where `is_complete` is False, more has changed than is remembered: believe nothing.
+    """
+
+    revision: int
+    digests: tuple[bytes, ...] = ()
+    tenants: tuple[str, ...] = ()
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +160,8 @@ class EmbeddingRequest:
     pinned_space: str | None = None
     tag: str | None = None
     cache: bool = True
+    request_id: str = ""
+    trace_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +179,4 @@ class EmbeddingResult:
     target: str
     cached_tokens: int = 0
     attempts: tuple[Attempt, ...] = ()
+    receipt: Receipt | None = None

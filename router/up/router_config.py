@@ -37,6 +37,7 @@ def write_router_config(
         "server": server,
         "spaces": {name: space},
         "targets": {"local": target},
+        "store": {"url": f"sqlite:///{path.with_name('embedway.db')}"},
         "routes": {name: {"targets": ["local"]}},
         "tenants": {"default": {"keys": [{"name": "first", "sha256": key_sha256}]}},
     }

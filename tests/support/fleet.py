@@ -114,7 +114,7 @@ class DispatcherUnderTest:
         route = Route("r", SPACE, tuple(self.states))
         deadline_s = self._clock.monotonic_s() + within_s
         async with asyncio.timeout(within_s):
-            return await self.dispatcher.embed(route, asked, needs, deadline_s, share=True)
+            return await self.dispatcher.embed(route, asked, needs, deadline_s, [], share=True)
 
     def _report(self, name: str, standing: Standing, reason: str | None) -> None:
         self.reports.append((name, standing, reason))

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -26,7 +27,12 @@ class RouterUnderTest:
     """`router.app.App` built from YAML, on free ports, with its log in memory."""
 
     def __init__(self, settings: str, environment: Mapping[str, str] | None = None) -> None:
-        self._settings = parse_settings(settings, origin="test")
+        # A database of its own, unless the settings name one.
+        self._folder = tempfile.TemporaryDirectory(prefix="embedway-test-")
+        folder = self._folder.name
+        own = f"store: {{url: 'sqlite:///{folder}/embedway.db', state: '{folder}/state'}}\n"
+        text = settings if "\nstore:" in settings else settings + own
+        self._settings = parse_settings(text, origin="test")
         self._environment = dict(environment or {})
         self._stream = io.BytesIO()
         self._loop = uvloop.new_event_loop()
@@ -133,6 +139,7 @@ class RouterUnderTest:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_START_S)
         self._loop.close()
+        self._folder.cleanup()
 
 
 def eventually(condition: Callable[[], bool], within_s: float = 5.0) -> None:

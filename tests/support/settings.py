@@ -9,6 +9,8 @@ from router.domain.keys import fingerprint
 
 KEY = "ew-key-of-the-tests-0123456789"
 SHY_KEY = "ew-key-of-a-tenant-that-is-not-remembered"
+# Most tests ask for everything with one key; tests/api/test_scopes.py has one for each scope.
+SCOPES = ["embed", "batch", "usage", "admin"]
 MAX_TOKENS = 64
 PROMPTS = {
     "query": "Instruct: {instruction}\nQuery: {text}",
@@ -114,8 +116,10 @@ def provider_settings(minilm: Path, urls: dict[str, str], **changes: Any) -> dic
 
 def _text(**sections: Any) -> str:
     """The file; nothing is remembered or verified: a test sees the calls of its own requests."""
-    tenants = {"testers": {"keys": [{"name": "test-key", "sha256": fingerprint(KEY)}]}}
+    tenants = {
+        "testers": {"keys": [{"name": "test-key", "sha256": fingerprint(KEY), "scopes": SCOPES}]}
+    }
     for space in sections["spaces"].values():
         space.setdefault("verification", {"enabled": False})
     cache = {"max_bytes": 0, "share_in_flight": False}
-    return yaml.safe_dump({"cache": cache, **sections, "tenants": tenants}, sort_keys=False)
+    return yaml.safe_dump({"cache": cache, "tenants": tenants, **sections}, sort_keys=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from router.config.domain_of import callers_of, routes_of, spaces_of
+from router.config.domain_of import keys_of, routes_of, spaces_of
 from router.config.load import load_settings, parse_settings
 from router.domain.errors import ConfigurationError
 from router.domain.keys import fingerprint
@@ -142,8 +142,8 @@ def test_keys_come_from_hash_environment_and_file(tmp_path: Path) -> None:
         {"name": "file", "file": str(secret_file)},
     ]
     settings = parse_settings(changed("tenants/acme/keys", keys), "file")
-    callers = callers_of(settings, {"ACME_KEY": KEY})
-    assert {digest: caller.key_name for digest, caller in callers.items()} == {
+    known = keys_of(settings, {"ACME_KEY": KEY})
+    assert {digest: key.caller.key_name for digest, key in known.items()} == {
         fingerprint("ew-hashed-0123456789"): "hashed",
         fingerprint(KEY): "env",
         fingerprint("ew-from-a-file-0123"): "file",
@@ -162,7 +162,7 @@ def test_a_key_without_a_usable_secret_stops_the_start(
 ) -> None:
     """A key that anyone could guess is never taken."""
     with pytest.raises(ConfigurationError, match=sentence):
-        callers_of(parse_settings(GOOD, "file"), environment)
+        keys_of(parse_settings(GOOD, "file"), environment)
 
 
 def test_one_key_for_two_tenants_is_refused() -> None:
@@ -170,4 +170,4 @@ def test_one_key_for_two_tenants_is_refused() -> None:
     keys = [{"name": "same", "env": "ACME_KEY"}]
     text = changed("tenants/rival", {"keys": keys})
     with pytest.raises(ConfigurationError, match="key same is the same as key first of tenant"):
-        callers_of(parse_settings(text, "file"), {"ACME_KEY": KEY})
+        keys_of(parse_settings(text, "file"), {"ACME_KEY": KEY})

@@ -1,15 +1,30 @@
 """Keys and admission."""
 
+import hashlib
+
 import pytest
 
-from router.domain.errors import AuthenticationError, OverloadedError
+from router.domain.errors import (
+    AuthenticationError,
+    OverloadedError,
+    ScopeError,
+)
 from router.domain.keys import fingerprint, new_key
-from router.domain.types import Caller, Target
+from router.domain.types import Caller, KnownKey, Scope, Target
 from router.policy.admission import Room
-from router.policy.keys import KeyRing
+from router.policy.keys import KeyRing, require_scope, shown_secret, usable, wrong_key
 
 KEY = new_key()
-RING = KeyRing({fingerprint(KEY): Caller("acme", "first")})
+CALLER = Caller("acme", "first")
+RING = KeyRing({fingerprint(KEY): KnownKey(CALLER)}, {"acme": True})
+
+
+def caller_of(header: bytes | None) -> Caller:
+    """The way of a key that the configuration file declares."""
+    key = RING.known(hashlib.sha256(shown_secret(header)).digest())
+    if key is None:
+        raise wrong_key()
+    return usable(key, now_s=0)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +37,7 @@ RING = KeyRing({fingerprint(KEY): Caller("acme", "first")})
 )
 def test_a_known_key_names_its_caller(header: str) -> None:
     """The tenant and the key's name come back, never the key."""
-    assert RING.authenticate(header.encode()) == Caller("acme", "first")
+    assert caller_of(header.encode()) == CALLER
 
 
 @pytest.mark.parametrize(
@@ -44,8 +59,30 @@ def test_anything_else_is_refused_without_the_key_in_the_message(
 ) -> None:
     """What was shown does not come back in the error."""
     with pytest.raises(AuthenticationError, match=sentence) as caught:
-        RING.authenticate(header)
+        caller_of(header)
     assert KEY[:8] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        pytest.param(KnownKey(CALLER, is_disabled=True), "is disabled", id="disabled"),
+        pytest.param(KnownKey(CALLER, expires_s=100.0), "has expired", id="expired"),
+    ],
+)
+def test_a_key_that_holds_no_more_says_why(key: KnownKey, sentence: str) -> None:
+    """Only who holds the key reads the reason; up to its last moment a key is good."""
+    assert usable(KnownKey(CALLER, expires_s=100.5), now_s=100.0) == CALLER
+    with pytest.raises(AuthenticationError, match=sentence):
+        usable(key, now_s=100.0)
+
+
+def test_a_key_without_the_scope_is_refused_with_what_is_missing() -> None:
+    """One of the scopes that are asked for is enough, and none of them holds another."""
+    admin = Caller("acme", "boss", frozenset({Scope.ADMIN}))
+    require_scope(admin, Scope.USAGE, Scope.ADMIN)
+    with pytest.raises(ScopeError, match="Missing scope: embed; the key has: admin"):
+        require_scope(admin, Scope.EMBED)
 
 
 def room(requests: int = 2, tokens: int = 100) -> Room:

@@ -1,0 +1,1 @@
+"""Who calls: keys of the file and the store, tokens of identity providers, answered from memory."""

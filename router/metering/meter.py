@@ -1,0 +1,85 @@
+"""Metering of a request: reserve before the call, settle after it, all in memory and the spool."""
+
+import itertools
+from collections.abc import Mapping
+
+from router.domain.clock import Clock
+from router.domain.ports import UsageSpool
+from router.metering.plans import Plan, Plans
+from router.metering.refusals import unpriced
+from router.metering.reservation import Amounts, Asked, Books, Holdings, Reservation
+from router.policy.pricing import cost_nano_usd, dearest
+
+
+class Meter:
+    """Reserves what requests may cost, of all the quotas that they meet."""
+
+    def __init__(
+        self,
+        plans: Plans,
+        spool: UsageSpool,
+        prices: Mapping[str, int | None],
+        clock: Clock,
+    ) -> None:
+        """`prices` are nano-USD per million tokens by target, None where it is not known."""
+        self._plans = plans
+        self._books = Books(spool, prices, clock)
+        self._numbers = itertools.count(1)
+
+    async def reserve(self, asked: Asked, tokens: int) -> Reservation:
+        """Set aside what the tokens may cost at the dearest target of the route.
+
+        QuotaError, StoreUnavailableError; then nothing stays set aside.
+        """
+        caller, route, books = asked.caller, asked.route, self._books
+        key = (caller.tenant, caller.key_name, route.name)
+        plan = self._plans.known(key) or await self._plans.load(key)
+        price = dearest([books.prices[target] for target in route.targets])
+        if price is None and plan.budget is not None:
+            raise unpriced(plan.budget, route.name)
+        # Of two calls that run side by side both may have to be paid for.
+        paid_tokens = 2 * tokens if route.is_hedged else tokens
+        cost = None if price is None else cost_nano_usd(paid_tokens, price)
+        amounts = (1, tokens, cost or 0)
+        holdings = _reserved_now(plan, amounts, books.clock.wall_s())
+        if holdings is None:
+            holdings = await _reserved(plan, amounts)
+        try:
+            return Reservation(
+                books, next(self._numbers), asked, plan, holdings, amounts, cost
+            )  # fmt: skip
+        except BaseException:
+            _release(holdings, amounts)
+            raise
+
+
+def _reserved_now(plan: Plan, amounts: Amounts, wall_s: float) -> Holdings | None:
+    """All or nothing, from the leases at hand."""
+    holdings: Holdings = []
+    for purse, index in plan.purses:
+        if not amounts[index]:
+            continue
+        holding = purse.try_reserve(amounts[index], wall_s)
+        if holding is None:
+            _release(holdings, amounts)
+            return None
+        holdings.append((holding, index))
+    return holdings
+
+
+async def _reserved(plan: Plan, amounts: Amounts) -> Holdings:
+    """All or nothing, with leases from the store where need be."""
+    holdings: Holdings = []
+    try:
+        for purse, index in plan.purses:
+            if amounts[index]:
+                holdings.append((await purse.reserve(amounts[index]), index))
+    except BaseException:
+        _release(holdings, amounts)
+        raise
+    return holdings
+
+
+def _release(holdings: Holdings, amounts: Amounts) -> None:
+    for holding, index in holdings:
+        holding.settle(amounts[index], 0)

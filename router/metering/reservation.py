@@ -1,0 +1,171 @@
+"""One request between its reservation and its settlement."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from router.domain.clock import Clock
+from router.domain.ports import UsageSpool
+from router.domain.quotas import Allowance
+from router.domain.types import Caller, Route
+from router.domain.usage import LOST, OK, ChargeRow, Receipt
+from router.metering.plans import Plan
+from router.metering.purse import Purse
+from router.policy.pricing import cost_nano_usd
+from router.policy.quotas import Holding
+from router.policy.windows import span_of
+
+Amounts = tuple[int, int, int]  # requests, tokens, nano-USD
+Holdings = list[tuple[Holding, int]]  # each with the index of its unit's amount
+_NOTHING: Amounts = (0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What reservations are written to, and the prices (nano-USD per million tokens) by target."""
+
+    spool: UsageSpool
+    prices: Mapping[str, int | None]
+    clock: Clock
+
+    def cost(self, computed: Mapping[str, int]) -> int | None:
+        """What the tokens computed by each target cost, in nano-USD; None without a price.
+
+        Rounded up once and not for each target, so that it never exceeds what was reserved.
+        """
+        prices = [(tokens, self.prices[target]) for target, tokens in computed.items()]
+        if any(price is None for _, price in prices):
+            return None
+        return cost_nano_usd(1, sum(tokens * (price or 0) for tokens, price in prices))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asked for what: `count` inputs, and the names of the request and its trace."""
+
+    caller: Caller
+    route: Route
+    count: int
+    request_id: str
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a request was answered, and by whom.
+
+    `computed`: tokens of the calls that gave vectors, by target; `cached_tokens` nobody computed.
+    """
+
+    target: str
+    tokens: int
+    cached_tokens: int
+    computed: Mapping[str, int]
+    attempts: int
+
+
+class Reservation:
+    """What one request has set aside, until it is settled or refunded: exactly one of both."""
+
+    __slots__ = ("_amounts", "_asked", "_begun_s", "_books", "_holdings", "_intent", "_number",
+                 "_plan", "_time_s")  # fmt: skip
+
+    def __init__(
+        self,
+        books: Books,
+        number: int,
+        asked: Asked,
+        plan: Plan,
+        holdings: Holdings,
+        amounts: Amounts,
+        cost: int | None,
+    ) -> None:
+        """Note in the spool what the request will have cost if this process dies before its end.
+
+        StoreUnavailableError where the spool has no room.
+        """
+        self._books = books
+        self._number = number
+        self._asked = asked
+        self._plan = plan
+        self._holdings = holdings
+        self._amounts = amounts
+        self._begun_s = books.clock.monotonic_s()
+        self._time_s = books.clock.wall_s()
+        for counter, _ in plan.counters:
+            counter.turn(self._time_s)
+        self._intent = books.spool.intend(number, self._record("", LOST, amounts, cost, 0))
+
+    def settle(self, outcome: Outcome) -> Receipt:
+        """The request was answered: spend what that costs, and free the rest."""
+        cost = self._books.cost(outcome.computed)
+        amounts = (1, outcome.tokens, cost or 0)
+        self._end(outcome.target, OK, amounts, cost, outcome.attempts, outcome.cached_tokens)
+        plan = self._plan
+        return Receipt(
+            cost_nano_usd=cost,
+            requests=_tightest(plan.requests, self._time_s),
+            tokens=_tightest(plan.tokens, self._time_s),
+            over=tuple(
+                c.quota.id for c, _ in plan.counters if c.is_over and c.quota.mode == "soft"
+            ),
+        )
+
+    def refund(self, status: str, attempts: int) -> None:
+        """The request was not answered: it costs nothing."""
+        self._end("", status, _NOTHING, 0, attempts)
+
+    def _end(
+        self,
+        target: str,
+        status: str,
+        amounts: Amounts,
+        cost: int | None,
+        attempts: int,
+        cached_tokens: int = 0,
+    ) -> None:
+        # First on disk, then free for others: should the disk be full, it stays set aside.
+        payload = self._record(target, status, amounts, cost, attempts, cached_tokens)
+        self._books.spool.record(self._number, payload, self._intent)
+        for holding, index in self._holdings:
+            holding.settle(self._amounts[index], amounts[index])
+        for counter, index in self._plan.counters:
+            counter.add(amounts[index])
+
+    def _record(
+        self,
+        target: str,
+        status: str,
+        amounts: Amounts,
+        cost: int | None,
+        attempts: int,
+        cached_tokens: int = 0,
+    ) -> bytes:
+        """The usage record, as `domain.usage.UsageRecord` lays it out."""
+        asked, spool = self._asked, self._books.spool
+        latency_s = self._books.clock.monotonic_s() - self._begun_s
+        return orjson.dumps(
+            (
+                f"{spool.holder}-{self._number}", asked.request_id, self._time_s,
+                asked.caller.tenant, asked.caller.key_name, asked.route.name,
+                asked.route.space.name, asked.count, target, status, amounts[1], cost,
+                cached_tokens, attempts,
+                int(latency_s * 1e6), asked.trace_id, self._charges(amounts),
+            )
+        )  # fmt: skip
+
+    def _charges(self, amounts: Amounts) -> list[ChargeRow]:
+        rows = [holding.charge(amounts[i]) for holding, i in self._holdings if amounts[i]]
+        rows += [counter.charge(amounts[i]) for counter, i in self._plan.counters if amounts[i]]
+        return rows
+
+
+def _tightest(purses: tuple[Purse, ...], wall_s: float) -> Allowance | None:
+    """The allowance of which least is left."""
+    if not purses:
+        return None
+    purse = purses[0] if len(purses) == 1 else min(purses, key=lambda one: one.remaining)
+    end_s = span_of(purse.quota.window, wall_s).end_s or wall_s
+    return Allowance(purse.quota, purse.remaining, math.ceil(end_s - wall_s))
