@@ -7,7 +7,7 @@ from router.domain.usage import ChargeRow
 
 # A lease should last about this long at the present rate: longer strands money, shorter asks often.
 _LEASE_S = 1.0
-_FIRST_REQUESTS = 4
+_FIRST_REQUESTS = 32
 
 
 @dataclass(slots=True, eq=False)
