@@ -50,8 +50,8 @@ class Asked:
 class Reservation:
     """What one request has set aside, until it is settled or refunded: exactly one of both."""
 
-    __slots__ = ("_amounts", "_asked", "_begun_s", "_books", "_holdings", "_intent", "_name", "_number",
-                 "_plan", "_rows", "_time_s")  # fmt: skip
+    __slots__ = ("_amounts", "_asked", "_begun_s", "_books", "_holdings", "_intent", "_name",
+                 "_number", "_plan", "_rows", "_time_s")  # fmt: skip
 
     def __init__(
         self,

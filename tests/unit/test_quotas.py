@@ -113,4 +113,7 @@ def test_leases_grow_with_the_rate_and_shrink_without() -> None:
     grown = [appetite.ahead(10, moment + 0.1 * turn) for turn in range(1, 6)]
     assert grown == [620, 1240, 2480, 4960, 9920]
     assert appetite.ahead(10, 1.5) == 9920
+    hungry = [appetite.ahead(10, 1.5) for _ in range(100)]
+    assert max(hungry) == hungry[-1] == 2**40
+    appetite.extra = 9920
     assert [appetite.ahead(10, 100.0 * turn) for turn in range(1, 5)] == [2480, 620, 310, 310]
