@@ -13,6 +13,7 @@ import uvloop
 
 from router import __version__
 from router.app import App
+from router.commands.quotas import add_quota_commands
 from router.commands.tenants import add_key_commands, add_tenant_commands
 from router.commands.usage import add_usage_commands
 from router.config.environment import process_environment
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     new.set_defaults(run=_new_key)
     add_key_commands(keys)
     add_tenant_commands(commands)
+    add_quota_commands(commands)
     add_usage_commands(commands)
     return parser
 

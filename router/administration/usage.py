@@ -12,6 +12,7 @@ from router.domain.ports import UsageReader
 from router.domain.reports import DIMENSIONS, Dimension, UsageQuestion, UsageSum
 from router.policy.pricing import usd
 
+_LONGEST_NAME = 300
 _MONTH_S = 30 * 86_400.0
 _NAMES: tuple[Dimension, ...] = tuple(n for n in get_args(Dimension) if n not in ("hour", "day"))
 Row = dict[str, str | int]
@@ -43,7 +44,7 @@ class UsageAdministration:
         for word, value in words.items():
             name = next((name for name in _NAMES if name == word), None)
             if name is not None:
-                only[name] = value
+                only[name] = _name(word, value)
             elif word not in ("by", "since", "until"):
                 known = ", ".join(("by", "since", "until", *_NAMES))
                 raise InvalidInputError(f"{word[:64]} is no part of a report: {known} are")
@@ -75,6 +76,13 @@ def as_csv(words: Mapping[str, str], rows: list[Row]) -> str:
     writer.writeheader()
     writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _name(word: str, value: str) -> str:
+    """What no record can hold, databases would refuse in their own way."""
+    if not value.isprintable() or len(value) > _LONGEST_NAME:
+        raise InvalidInputError(f"{word} is no name", param=word)
+    return value
 
 
 def _row(question: UsageQuestion, found: UsageSum) -> Row:

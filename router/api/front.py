@@ -21,6 +21,7 @@ from router.telemetry.logs import Log
 _MODEL = r"(?P<model>.+?)"
 _EMBED = (Scope.EMBED,)
 _ADMIN = (Scope.ADMIN,)
+_USAGE = (Scope.USAGE, Scope.ADMIN)
 
 
 def build_front(
@@ -39,9 +40,9 @@ def build_front(
     pages = DocumentationDoor(service)
     return HttpFront(
         exact={
+            "/admin/v1/usage": Endpoint({"GET": usage.usage}, scopes=_USAGE),
             "/v1/embeddings": Endpoint({"POST": openai.embeddings}, scopes=_EMBED),
             "/v1/models": Endpoint({"GET": openai.models}),
-            "/admin/v1/usage": Endpoint({"GET": usage.usage}, scopes=(Scope.USAGE, Scope.ADMIN)),
             "/health/live": Endpoint({"GET": health.live}, needs_key=False),
             "/health/ready": Endpoint({"GET": health.ready}, needs_key=False),
             "/v2": Endpoint({"GET": kserve.server}, needs_key=False),

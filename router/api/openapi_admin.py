@@ -99,9 +99,7 @@ def admin_paths() -> Schema:
             "put": _change("Create or change a quota", answers.QuotaAnswer, bodies.QuotaBody, []),
         },
         "/admin/v1/usage": {
-            "get": operation(
-                "Report usage", _USAGE, (400, 401, 403, 503), parameters=_report_words()
-            )
+            "get": _report()
         },
         "/admin/v1/quotas/{quota}": {
             "delete": operation(
@@ -110,6 +108,12 @@ def admin_paths() -> Schema:
             )
         },
     }  # fmt: skip
+
+
+def _report() -> Schema:
+    described = operation("Report usage", _USAGE, (400, 401, 403, 503), parameters=_report_words())
+    described["responses"]["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
+    return described
 
 
 def _report_words() -> list[Schema]:

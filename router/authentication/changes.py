@@ -72,7 +72,10 @@ class ChangeWatch:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL_S)
-            await self.poll()
+            try:
+                await self.poll()
+            except Exception:  # noqa: BLE001 - the top of a worker loop; without it nobody listens
+                self._tell(is_reachable=False)
 
     def _tell(self, *, is_reachable: bool) -> None:
         if is_reachable != self._is_reachable:

@@ -3,17 +3,13 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime
-from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from router.administration.tenants import Administration
 from router.api.admin_answers import key_answer, shown_key_answer, tenant_answer
 from router.api.admin_bodies import NewKeyBody, NewTenantBody, RotationBody
+from router.commands.parsers import Parsers, moment, store_command
 from router.commands.show import show
-from router.commands.store import administration
+from router.commands.store import administration, refusing
 from router.config.environment import process_environment
 from router.domain.clock import Clock, SystemClock
 from router.domain.errors import InvalidInputError
@@ -24,7 +20,6 @@ _PAGE = 1000
 _TENANT_COLUMNS = ("name", "status", "source", "tags", "created_at")
 _KEY_COLUMNS = ("name", "status", "source", "scopes", "tags", "created_at", "ends_at")
 
-Parsers = Any  # argparse's own collection of subcommands has no public name
 Work = Callable[[Administration, argparse.Namespace, Clock], None]
 
 
@@ -53,7 +48,7 @@ def add_key_commands(keys: Parsers) -> None:
     )
     create.add_argument("--tag", action="append", default=[], metavar="NAME=VALUE")
     create.add_argument(
-        "--expires", type=_time, metavar="TIME", help="as 2027-01-31T12:00:00+00:00"
+        "--expires", type=moment, metavar="TIME", help="as 2027-01-31T12:00:00+00:00"
     )
     listed = _command(keys, "list", "a tenant's keys", _list_keys)
     listed.add_argument("tenant")
@@ -71,11 +66,7 @@ def add_key_commands(keys: Parsers) -> None:
 
 
 def _command(parsers: Parsers, name: str, about: str, work: Work) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = parsers.add_parser(name, help=about, description=about)
-    parser.add_argument("--config", type=Path, required=True, help="configuration file (YAML)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=lambda options: _run(work, options))
-    return parser
+    return store_command(parsers, name, about, lambda options: _run(work, options))
 
 
 def _name_key(parser: argparse.ArgumentParser) -> None:
@@ -85,13 +76,8 @@ def _name_key(parser: argparse.ArgumentParser) -> None:
 
 def _run(work: Work, options: argparse.Namespace) -> int:
     clock = SystemClock()
-    with administration(options.config, process_environment(), clock) as ours:
-        try:
-            work(ours, options, clock)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            field = ".".join(map(str, first["loc"]))
-            raise InvalidInputError(f"{field}: {first['msg']}") from error
+    with administration(options.config, process_environment(), clock) as ours, refusing():
+        work(ours, options, clock)
     return 0
 
 
@@ -172,10 +158,3 @@ def _tags(words: list[str]) -> dict[str, str]:
     if not all(separator for _, separator, _ in pairs):
         raise InvalidInputError("--tag takes NAME=VALUE")
     return {name: value for name, _, value in pairs}
-
-
-def _time(text: str) -> int:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError("the time needs its zone, as in 2027-01-31T12:00:00+00:00")
-    return int(moment.timestamp())

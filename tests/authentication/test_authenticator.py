@@ -11,7 +11,7 @@ from router.authentication.authenticator import Authenticator
 from router.authentication.changes import ChangeWatch
 from router.domain.errors import AuthenticationError, KeysUnavailableError
 from router.domain.keys import new_key
-from router.domain.types import Caller, KnownKey
+from router.domain.types import Caller, KeyChanges, KnownKey
 from router.policy.key_cache import KeyCache
 from router.policy.keys import KeyRing
 from tests.support.keys import HandClock, MemoryDirectory, NoTokens
@@ -200,6 +200,26 @@ async def test_a_store_that_was_down_at_the_start_is_believed_from_its_first_ans
     await late.poll()
     assert parts.cache.known(b"x" * 32) is None
     assert late.trusted_until_s == parts.clock.now_s + STALENESS_S
+
+
+async def test_a_defect_does_not_end_the_listening(parts: Parts) -> None:
+    """It counts as a store that is out of reach; the next poll hears of changes again."""
+    told: list[bool] = []
+    watch = ChangeWatch(parts.directory, parts.cache, parts.clock, STALENESS_S, told.append)
+    await watch.start()
+    healthy = parts.directory.changes
+
+    async def defective(since: int | None) -> KeyChanges:
+        parts.directory.changes = healthy  # type: ignore[method-assign]
+        raise RuntimeError(str(since))
+
+    parts.directory.changes = defective  # type: ignore[method-assign]
+    for _ in range(300):
+        if told == [False, True]:
+            break
+        await asyncio.sleep(0.01)
+    assert told == [False, True]
+    await watch.close()
 
 
 async def test_a_lost_store_is_reported_once_and_its_return_too(parts: Parts) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from router.domain.types import EmbeddingRequest
+from router.domain.types import Caller, EmbeddingRequest
 from router.upstreams.fake import FakeUpstream
 from router.upstreams.packing import PackingUpstream
 from tests.support.router_under_test import RouterUnderTest
@@ -69,7 +69,9 @@ async def _together(router: RouterUnderTest, groups: list[list[str]]) -> list[An
     """All groups in one turn of the router's event loop, so that they share calls."""
     deadline_s = time.monotonic() + 30
     requests = [EmbeddingRequest("plain", deadline_s, texts=group) for group in groups]
-    return await asyncio.gather(*map(router.app.service.embed, requests))
+    caller = Caller("testers", "test-key")
+    work = (router.app.service.embed(request, caller) for request in requests)
+    return await asyncio.gather(*work)
 
 
 @settings(OVER_HTTP, max_examples=40)
