@@ -45,9 +45,9 @@ from tests.support.postgres import Postgres
 
 _TENANTS = (1, 1_000, 320_000)
 # Of 320,000 tenants so many are in memory at a time; the rest are cold.
-_WARM = 30_000
-_CALLS = 60_000
-_ROUNDS = 5
+_WARM = 10_000
+_CALLS = 30_000
+_ROUNDS = 3
 _COLD = 400
 _ADDED_BAR_US = 30.0
 _FLAT_BAR = 1.5

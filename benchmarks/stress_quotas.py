@@ -61,11 +61,13 @@ async def _under_fire(
 ) -> None:
     chaos = [asyncio.create_task(_kill(fleet)), asyncio.create_task(_stop_database(plan, postgres))]
     shown = asyncio.create_task(_show(clients, plan.seconds, is_shown))
-    await clients.ask_for(plan.seconds)
-    await chaos[1]
-    chaos[0].cancel()
-    shown.cancel()
-    await asyncio.gather(chaos[0], shown, return_exceptions=True)
+    try:
+        await clients.ask_for(plan.seconds)
+        await chaos[1]
+    finally:
+        chaos[0].cancel()
+        shown.cancel()
+        await asyncio.gather(chaos[0], shown, return_exceptions=True)
 
 
 async def _kill(fleet: Fleet) -> None:

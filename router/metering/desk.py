@@ -52,11 +52,18 @@ class Desk:
             asks = [ask for ask, _ in batch]
             try:
                 grants = await self.run(self.leases.take, asks, self._clock.wall_s())
-            except StoreUnavailableError as error:
+            except Exception as error:  # noqa: BLE001 - the top of a worker loop: nobody may hang
                 for _, future in batch:
                     if not future.done():
-                        future.set_exception(StoreUnavailableError(str(error)))
+                        future.set_exception(_told(error))
                 continue
             for (_, future), grant in zip(batch, grants, strict=True):
                 if not future.done():
                     future.set_result(grant)
+
+
+def _told(error: Exception) -> StoreUnavailableError:
+    """An error for each who asked: one exception cannot be raised in many places."""
+    if isinstance(error, StoreUnavailableError):
+        return StoreUnavailableError(str(error))
+    return StoreUnavailableError(f"quotas could not be asked for ({type(error).__name__})")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from router.domain.clock import Clock
 from router.domain.ports import UsageSpool
+from router.domain.types import Route
 from router.metering.plans import Plan, Plans
 from router.metering.refusals import unpriced
 from router.metering.reservation import Amounts, Asked, Books, Holdings, Reservation
@@ -25,6 +26,7 @@ class Meter:
         self._plans = plans
         self._books = Books(spool, prices, clock)
         self._numbers = itertools.count(1)
+        self._dearest: dict[str, int | None] = {}
 
     async def reserve(self, asked: Asked, tokens: int) -> Reservation:
         """Set aside what the tokens may cost at the dearest target of the route.
@@ -34,7 +36,7 @@ class Meter:
         caller, route, books = asked.caller, asked.route, self._books
         key = (caller.tenant, caller.key_name, route.name)
         plan = self._plans.known(key) or await self._plans.load(key)
-        price = dearest([books.prices[target] for target in route.targets])
+        price = self._price(route)
         if price is None and plan.budget is not None:
             raise unpriced(plan.budget, route.name)
         # Of two calls that run side by side both may have to be paid for.
@@ -51,6 +53,13 @@ class Meter:
         except BaseException:
             _release(holdings, amounts)
             raise
+
+    def _price(self, route: Route) -> int | None:
+        """The highest price of the route's targets, found once."""
+        if route.name not in self._dearest:
+            prices = [self._books.prices[target] for target in route.targets]
+            self._dearest[route.name] = dearest(prices)
+        return self._dearest[route.name]
 
 
 def _reserved_now(plan: Plan, amounts: Amounts, wall_s: float) -> Holdings | None:

@@ -69,8 +69,8 @@ class Outcome:
 class Reservation:
     """What one request has set aside, until it is settled or refunded: exactly one of both."""
 
-    __slots__ = ("_amounts", "_asked", "_begun_s", "_books", "_holdings", "_intent", "_number",
-                 "_plan", "_time_s")  # fmt: skip
+    __slots__ = ("_amounts", "_asked", "_begun_s", "_books", "_holdings", "_intent", "_name",
+                 "_number", "_plan", "_rows", "_time_s")  # fmt: skip
 
     def __init__(
         self,
@@ -96,6 +96,8 @@ class Reservation:
         self._time_s = books.clock.wall_s()
         for counter, _ in plan.counters:
             counter.turn(self._time_s)
+        self._name = f"{books.spool.holder}-{number}"
+        self._rows = self._charges(amounts)
         self._intent = books.spool.intend(number, self._record("", LOST, amounts, cost, 0))
 
     def settle(self, outcome: Outcome) -> Receipt:
@@ -108,9 +110,7 @@ class Reservation:
             cost_nano_usd=cost,
             requests=_tightest(plan.requests, self._time_s),
             tokens=_tightest(plan.tokens, self._time_s),
-            over=tuple(
-                c.quota.id for c, _ in plan.counters if c.is_over and c.quota.mode == "soft"
-            ),
+            over=_passed(plan) if plan.counters else (),
         )
 
     def refund(self, status: str, attempts: int) -> None:
@@ -144,15 +144,16 @@ class Reservation:
         cached_tokens: int = 0,
     ) -> bytes:
         """The usage record, as `domain.usage.UsageRecord` lays it out."""
-        asked, spool = self._asked, self._books.spool
+        asked = self._asked
+        # Most often what was set aside is what is spent.
+        rows = self._rows if amounts == self._amounts else self._charges(amounts)
         latency_s = self._books.clock.monotonic_s() - self._begun_s
         return orjson.dumps(
             (
-                f"{spool.holder}-{self._number}", asked.request_id, self._time_s,
+                self._name, asked.request_id, self._time_s,
                 asked.caller.tenant, asked.caller.key_name, asked.route.name,
                 asked.route.space.name, asked.count, target, status, amounts[1], cost,
-                cached_tokens, attempts,
-                int(latency_s * 1e6), asked.trace_id, self._charges(amounts),
+                cached_tokens, attempts, int(latency_s * 1e6), asked.trace_id, rows,
             )
         )  # fmt: skip
 
@@ -160,6 +161,11 @@ class Reservation:
         rows = [holding.charge(amounts[i]) for holding, i in self._holdings if amounts[i]]
         rows += [counter.charge(amounts[i]) for counter, i in self._plan.counters if amounts[i]]
         return rows
+
+
+def _passed(plan: Plan) -> tuple[str, ...]:
+    """Soft quotas of which more is spent than their limit."""
+    return tuple(c.quota.id for c, _ in plan.counters if c.is_over and c.quota.mode == "soft")
 
 
 def _tightest(purses: tuple[Purse, ...], wall_s: float) -> Allowance | None:

@@ -7,7 +7,9 @@ from router.domain.usage import ChargeRow
 
 # A lease should last about this long at the present rate: longer strands money, shorter asks often.
 _LEASE_S = 1.0
-_FIRST_REQUESTS = 4
+_FIRST_REQUESTS = 32
+# Near a limit leases are short, whatever is asked for: doubling must end somewhere.
+_MOST = 2**40
 
 
 @dataclass(slots=True, eq=False)
@@ -82,7 +84,7 @@ class Appetite:
         since_s = now_s - self.asked_s
         self.asked_s = now_s
         if since_s < _LEASE_S / 2:
-            self.extra = max(2 * self.extra, need)
+            self.extra = min(_MOST, max(2 * self.extra, need))
         elif since_s > 2 * _LEASE_S:
             self.extra = max(self.extra // 4, (_FIRST_REQUESTS - 1) * need)
         return self.extra

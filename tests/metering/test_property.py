@@ -221,7 +221,7 @@ def _copy(folder: Path) -> Path:
 
 TestBudgets = Budgets.TestCase
 TestBudgets.settings = settings(
-    max_examples=int(__import__("os").environ.get("EX", "30")),
+    max_examples=40,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

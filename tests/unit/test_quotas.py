@@ -109,8 +109,11 @@ def test_more_than_was_reserved_cannot_be_spent() -> None:
 def test_leases_grow_with_the_rate_and_shrink_without() -> None:
     """A busy process soon asks about once a second; a quiet one strands little."""
     appetite, moment = Appetite(), 0.0
-    assert appetite.ahead(10, moment) == 30
+    assert appetite.ahead(10, moment) == 310
     grown = [appetite.ahead(10, moment + 0.1 * turn) for turn in range(1, 6)]
-    assert grown == [60, 120, 240, 480, 960]
-    assert appetite.ahead(10, 1.5) == 960
-    assert [appetite.ahead(10, 100.0 * turn) for turn in range(1, 5)] == [240, 60, 30, 30]
+    assert grown == [620, 1240, 2480, 4960, 9920]
+    assert appetite.ahead(10, 1.5) == 9920
+    hungry = [appetite.ahead(10, 1.5) for _ in range(100)]
+    assert max(hungry) == hungry[-1] == 2**40
+    appetite.extra = 9920
+    assert [appetite.ahead(10, 100.0 * turn) for turn in range(1, 5)] == [2480, 620, 310, 310]
