@@ -6,6 +6,7 @@
 import json
 import sys
 import typing
+from decimal import Decimal
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any
@@ -101,6 +102,7 @@ def _type_name(annotation: object) -> str:  # noqa: PLR0911 - one a kind of type
         int: "integer",
         float: "number",
         Any: "anything",
+        Decimal: "number",
         bool: "true or false",
         Path: "path",
     }

@@ -4,6 +4,7 @@ Unknown keys are refused. Secrets are named (an environment variable, a file), n
 """
 
 import itertools
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -105,8 +106,8 @@ class TargetSettings(Section):
     """The provider's key."""
     body: dict[str, Any] = {}
     """Further fields of every call to the provider, beside those of the profile."""
-    price_usd_per_million_tokens: float | None = Field(None, ge=0)
-    """What tokens cost there; null takes the profile's price, or is unknown."""
+    price_usd_per_million_tokens: Decimal | None = Field(None, ge=0, le=1_000_000)
+    """USD per million input tokens; null takes the profile's price for the model, or is unknown."""
     weight: float = Field(1.0, gt=0)
     """Share of requests under the strategy `weighted`."""
     timeout_s: float = Field(30.0, gt=0)

@@ -53,9 +53,10 @@ def limits_of(
     if canary is not None:
         inputs = inputs - 1 if inputs is not None else None
         tokens = max(1, tokens - canary.total) if tokens is not None else None
-    price = target.price_usd_per_million_tokens
-    if price is None:
-        price = profile.prices.get(target.model or "", profile.default_price)
+    price = profile.prices.get(target.model or "", profile.default_price)
+    if target.price_usd_per_million_tokens is not None:
+        # Here prices are only compared with each other; what is charged is counted elsewhere.
+        price = float(target.price_usd_per_million_tokens)
     return TargetLimits(
         max_inputs=inputs,
         max_input_tokens=target.max_tokens_per_input or profile.max_input_tokens,
