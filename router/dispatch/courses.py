@@ -60,6 +60,7 @@ def limits_of(
         max_input_tokens=target.max_tokens_per_input or profile.max_input_tokens,
         max_call_tokens=tokens,
         takes_ids=not target.is_provider,
+        # Here prices are only compared with each other; what is charged is counted elsewhere.
         price_usd=None if price is None else float(price),
         weight=target.weight,
         timeout_s=target.timeout_s,
