@@ -12,6 +12,7 @@ from router.domain.clock import SystemClock
 from router.domain.errors import BudgetExhaustedError, StoreUnavailableError
 from router.domain.quotas import Quota
 from router.metering.keeper import TICK_S
+from router.metering.reservation import Outcome
 from router.store.engine import open_engine
 from router.store.migrate import upgrade
 from tests.metering.processes import Process
@@ -42,7 +43,7 @@ async def processes(engine: Engine, tmp_path: Path) -> AsyncIterator[list[Proces
 async def served(process: Process) -> None:
     reservation = await process.meter.reserve(process.asked(), 3)
     await asyncio.sleep(0)
-    reservation.settle("cheap", 3, 1)
+    reservation.settle(Outcome("cheap", 3, 0, {"cheap": 3}, 1))
 
 
 async def test_nobody_is_refused_while_there_is_budget_for_all(processes: list[Process]) -> None:
