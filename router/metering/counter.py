@@ -38,11 +38,11 @@ class Counter:
         self.has_warned = self.has_warned or is_first
         return is_first
 
-    def add(self, amount: int) -> None:
-        """Count what was spent here."""
-        self.since += amount
+    def add(self, amount: int, span: Span) -> None:
+        """Count what was spent here, unless its window is over by now."""
+        if span == self.span:
+            self.since += amount
 
-    def charge(self, amount: int) -> ChargeRow:
-        """What the ledger is told of an amount."""
-        span = self.span
+    def charge(self, amount: int, span: Span) -> ChargeRow:
+        """What the ledger is told of an amount spent in a window."""
         return (None, amount, self.quota.id, span.start_s, span.end_s, self.quota.limit)

@@ -70,7 +70,7 @@ class Reservation:
     """What one request has set aside, until it is settled or refunded: exactly one of both."""
 
     __slots__ = ("_amounts", "_asked", "_begun_s", "_books", "_holdings", "_intent", "_name",
-                 "_number", "_plan", "_rows", "_time_s")  # fmt: skip
+                 "_number", "_plan", "_rows", "_spans", "_time_s")  # fmt: skip
 
     def __init__(
         self,
@@ -96,6 +96,8 @@ class Reservation:
         self._time_s = books.clock.wall_s()
         for counter, _ in plan.counters:
             counter.turn(self._time_s)
+        # A request counts in the windows in which it was let in, however long it takes.
+        self._spans = [counter.span for counter, _ in plan.counters]
         self._name = f"{books.spool.holder}-{number}"
         self._rows = self._charges(amounts)
         self._intent = books.spool.intend(number, self._record("", LOST, amounts, cost, 0))
@@ -131,8 +133,8 @@ class Reservation:
         self._books.spool.record(self._number, payload, self._intent)
         for holding, index in self._holdings:
             holding.settle(self._amounts[index], amounts[index])
-        for counter, index in self._plan.counters:
-            counter.add(amounts[index])
+        for (counter, index), span in zip(self._plan.counters, self._spans, strict=True):
+            counter.add(amounts[index], span)
 
     def _record(
         self,
@@ -159,7 +161,9 @@ class Reservation:
 
     def _charges(self, amounts: Amounts) -> list[ChargeRow]:
         rows = [holding.charge(amounts[i]) for holding, i in self._holdings if amounts[i]]
-        rows += [counter.charge(amounts[i]) for counter, i in self._plan.counters if amounts[i]]
+        for (counter, i), span in zip(self._plan.counters, self._spans, strict=True):
+            if amounts[i]:
+                rows.append(counter.charge(amounts[i], span))
         return rows
 
 
