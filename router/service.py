@@ -22,7 +22,7 @@ from router.domain.types import (
 )
 from router.domain.usage import CANCELLED, OK, Receipt
 from router.metering.meter import Meter
-from router.metering.reservation import Asked, Outcome
+from router.metering.reservation import Asked, Outcome, Reservation
 from router.routing.needs import needs_of
 from router.text.encode import encode_request
 from router.vectors.matryoshka import checked_dimension, narrow
@@ -109,11 +109,11 @@ class EmbeddingService:
         """Reserve what the calls may cost, and settle it, or refund it however they end."""
         attempts: list[Attempt] = []
         if self._meter is None:
-            return await self._dispatch(route, batch, request, caller, attempts), None
+            return await self._dispatch(route, batch, request, caller, attempts, None), None
         asked = Asked(caller, route, batch.count, request.request_id, request.trace_id)
         reservation = await self._meter.reserve(asked, batch.total)
         try:
-            done = await self._dispatch(route, batch, request, caller, attempts)
+            done = await self._dispatch(route, batch, request, caller, attempts, reservation)
         except BaseException as error:
             reservation.refund(self._status(error, request.deadline_s), len(attempts))
             raise
@@ -126,6 +126,7 @@ class EmbeddingService:
         request: EmbeddingRequest,
         caller: Caller,
         attempts: list[Attempt],
+        reservation: Reservation | None,
     ) -> Dispatched:
         """The attempts: everything that happens between exact counts and checked vectors."""
         needs = needs_of(
@@ -135,6 +136,7 @@ class EmbeddingService:
             input_type=request.input_type,
             texts=request.texts,
             wall_s=self._clock.wall_s(),
+            may_spend=reservation is None or not reservation.is_near_the_end,
         )
         share = request.cache and caller.tenant not in self._uncached_tenants
         return await self._dispatcher.embed(

@@ -116,6 +116,9 @@ def _measure(model: Path, per_word: float, options: argparse.Namespace) -> list[
                     contender.embed(batch)
                 result.seconds[name].append(time.perf_counter() - begun_s)
         results.append(result)
+        # Minutes pass before the table: who watches sees that they are not lost.
+        done = f"{workload.name}: {result.ratio('sentence-transformers'):.2f} times as fast"
+        print(done, file=sys.stderr)
     return results
 
 

@@ -20,6 +20,9 @@ from router.policy.windows import span_of
 Amounts = tuple[int, int, int]  # requests, tokens, nano-USD
 Holdings = list[tuple[Holding, int]]  # each with the index of its unit's amount
 _NOTHING: Amounts = (0, 0, 0)
+_USD = 2
+# A budget nears its end when this part of it is left.
+_NEAR = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,15 @@ class Reservation:
         self._name = f"{books.spool.holder}-{number}"
         self._rows = self._charges(amounts)
         self._intent = books.spool.intend(number, self._record("", LOST, amounts, cost, 0))
+
+    @property
+    def is_near_the_end(self) -> bool:
+        """Whether less than a tenth of a budget in USD is left, as far as this process knows."""
+        return any(
+            purse.remaining * _NEAR < purse.quota.limit
+            for purse, index in self._plan.purses
+            if index == _USD
+        )
 
     def settle(self, outcome: Outcome) -> Receipt:
         """The request was answered: spend what that costs, and free the rest."""

@@ -30,6 +30,7 @@ def needs_of(
     input_type: str | None,
     texts: Sequence[str] | None,
     wall_s: float,
+    may_spend: bool = True,
 ) -> Needs:
     """Needs of a whole request; `texts` are the caller's own, without prompt."""
     return Needs(
@@ -40,6 +41,7 @@ def needs_of(
         tag=tag,
         input_type=input_type,
         minute=int(wall_s // 60) % 1440,
+        may_spend=may_spend,
         # Found out only if a rule asks.
         script=lambda: script_of(" ".join(texts[:8])) if texts else None,
     )

@@ -43,16 +43,24 @@ class RoutePlan:
         self._cheapest_usd = cheapest_usd
 
     def candidates(self, needs: Needs, left_out: Collection[str] = ()) -> Iterator[TargetState]:
-        """Targets to call, best first, looked at one by one; last resorts after all others."""
+        """Targets to call, best first, looked at one by one; last resorts after all others.
+
+        Near the end of a budget dearer targets come after the cheapest ones, whatever the strategy
+        says of load; they still serve where no other is left, for a request is worth more.
+        """
         course = self._course(needs)
         waiting: list[TargetState] = []
+        dearer: list[TargetState] = []
         for state in course.strategy.order(needs.tokens):
             if state.name in left_out or self._misfit(state, needs) is not None:
                 continue
-            if state.may_be_called():
-                yield state
-            else:
+            if not state.may_be_called():
                 waiting.append(state)
+            elif self._is_spared(state, needs):
+                dearer.append(state)
+            else:
+                yield state
+        yield from dearer
         for state in waiting:
             if state.is_last_resort():
                 yield state
@@ -60,15 +68,17 @@ class RoutePlan:
     def explain(self, needs: Needs) -> Plan:
         """The same with every reason, for people and traces."""
         course = self._course(needs)
-        candidates, excluded = [], []
+        candidates, dearer, excluded = [], [], []
         for state in course.strategy.order(needs.tokens):
             obstacle = self._misfit(state, needs) or state.obstacle()
-            if obstacle is None:
+            if obstacle is not None:
+                excluded.append(Candidate(state.name, obstacle))
+            elif self._is_spared(state, needs):
+                dearer.append(Candidate(state.name, "costs more, and the budget nears its end"))
+            else:
                 reason = course.strategy.reason(state, needs.tokens)
                 candidates.append(Candidate(state.name, reason))
-            else:
-                excluded.append(Candidate(state.name, obstacle))
-        return Plan(course.name, tuple(candidates), tuple(excluded))
+        return Plan(course.name, (*candidates, *dearer), tuple(excluded))
 
     def _course(self, needs: Needs) -> Course:
         for course in self._courses[:-1]:
@@ -83,11 +93,11 @@ class RoutePlan:
             return "takes text only, and these ids are no text's own"
         if limits.max_input_tokens is not None and needs.longest > limits.max_input_tokens:
             return f"an input of {needs.longest} tokens is over its {limits.max_input_tokens}"
-        if not needs.may_spend and self._costs_more(limits.price_usd):
-            return "costs more, and the budget nears its end"
         return None
 
-    def _costs_more(self, price_usd: float | None) -> bool:
-        if self._cheapest_usd is None:
+    def _is_spared(self, state: TargetState, needs: Needs) -> bool:
+        """Whether money is short and this target is not among the cheapest."""
+        if needs.may_spend or self._cheapest_usd is None:
             return False
+        price_usd = state.limits.price_usd
         return price_usd is None or price_usd > self._cheapest_usd

@@ -37,7 +37,11 @@ def write_router_config(
         "server": server,
         "spaces": {name: space},
         "targets": {"local": target},
-        "store": {"url": f"sqlite:///{path.with_name('embedway.db')}"},
+        # Beside this file, and gone with it: a trial leaves nothing where it was started.
+        "store": {
+            "url": f"sqlite:///{path.with_name('embedway.db')}",
+            "state": str(path.with_name("state")),
+        },
         "routes": {name: {"targets": ["local"]}},
         "tenants": {"default": {"keys": [{"name": "first", "sha256": key_sha256}]}},
     }

@@ -34,6 +34,9 @@ def settings_of(minilm: Path, folder: Path) -> str:
     """A tenant for each test, so that none spends another's quota."""
     parsed = yaml.safe_load(fake_settings(minilm))
     parsed["targets"]["plain-target"]["price_usd_per_million_tokens"] = 0.02
+    cheap = parsed["targets"]["plain-target"] | {"price_usd_per_million_tokens": 0.002}
+    parsed["targets"]["cheap-target"] = cheap
+    parsed["routes"]["two"] = {"targets": ["plain-target", "cheap-target"]}
     parsed["store"] = {"url": f"sqlite:///{folder}/embedway.db", "state": str(folder / "state")}
     quotas: dict[str, list[dict[str, Any]]] = {
         "budget": [{"unit": "usd", "limit": 0.00000015, "window": "total"}],
@@ -48,6 +51,7 @@ def settings_of(minilm: Path, folder: Path) -> str:
         "refunded": [{"unit": "tokens", "limit": 6, "window": "total"}],
         "doors": [{"unit": "requests", "limit": 0, "window": "day"}],
         "ledger": [],
+        "thrifty": [{"unit": "usd", "limit": 0.0000006, "window": "total"}],
         "limitless": [],
     }
     for name, items in quotas.items():
@@ -113,6 +117,13 @@ def test_a_budget_is_spent_to_the_last_request_that_fits(metered: RouterUnderTes
     assert "0.00000012 USD of 0.00000015 USD" in error["message"]
     assert "never" in error["message"]
     assert "retry-after" not in refused.headers
+
+
+def test_a_budget_near_its_end_goes_to_the_cheapest(metered: RouterUnderTest) -> None:
+    """The dear target comes first by priority until less than a tenth of the budget is left."""
+    targets = [ask(metered, "thrifty", model="two").headers for _ in range(10)]
+    assert [one["x-embedway-target"] for one in targets] == ["plain-target"] * 9 + ["cheap-target"]
+    assert [one["x-embedway-cost-usd"] for one in targets[-2:]] == ["0.00000006", "0.000000006"]
 
 
 def test_a_rate_limit_says_when_to_come_back(metered: RouterUnderTest) -> None:

@@ -123,12 +123,13 @@ def test_cheapest_spills_over_when_the_wait_is_too_long() -> None:
     assert names(plan) == "ab"
 
 
-def test_nothing_dear_is_used_when_the_budget_nears_its_end() -> None:
-    """Spilling over stops; the cheapest go on."""
+def test_dearer_targets_come_last_when_the_budget_nears_its_end() -> None:
+    """Spilling over stops, the cheapest go on; what is dearer serves where nothing else is left."""
     fleet = Fleet({"price_usd": 0.1}, {"price_usd": 0.0}, {})
     needs = Needs(tokens=1, longest=1, has_texts=True, may_spend=False)
-    assert names(fleet.plan(), needs) == "b"
-    assert "budget" in fleet.plan().explain(needs).excluded[0].reason
+    assert names(fleet.plan(), needs) == "bac"
+    assert "budget" in fleet.plan().explain(needs).candidates[1].reason
+    assert next(fleet.plan().candidates(needs, {"b"})).name == "a"
 
 
 def test_weights_are_shares() -> None:
