@@ -1,6 +1,7 @@
 """The composition root: the only place where parts are built, wired, started and closed."""
 
 import asyncio
+import gc
 from collections.abc import Mapping
 from itertools import chain
 
@@ -43,6 +44,17 @@ from router.store.spool_folder import SpoolFolder
 from router.store.tenant_store import SqlTenantStore
 from router.store.usage import UsageReports
 from router.telemetry.logs import Log
+
+
+def spare_the_collector() -> None:
+    """Leave what a started router is made of out of garbage collection from now on.
+
+    For the process that serves one router until it ends: the hundred thousand objects of libraries
+    and configuration never become garbage, and looking through them again and again cost requests
+    up to a fifth of their rate, and twenty milliseconds at a time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class App:

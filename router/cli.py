@@ -14,7 +14,7 @@ import uvloop
 from rich.console import Console
 
 from router import __version__
-from router.app import App
+from router.app import App, spare_the_collector
 from router.commands.quotas import add_quota_commands
 from router.commands.tenants import add_key_commands, add_tenant_commands
 from router.commands.usage import add_usage_commands
@@ -201,6 +201,7 @@ async def _serve_until_stopped(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     await app.start()
+    spare_the_collector()
     await stop.wait()
     await app.stop()
 

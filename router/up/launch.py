@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from router.app import App
+from router.app import App, spare_the_collector
 from router.config.load import MIN_KEY_LENGTH, load_settings
 from router.domain.clock import Clock
 from router.domain.keys import fingerprint, new_key
@@ -124,6 +124,7 @@ class Launch:
             app = App(load_settings(config), self._environment, self._clock, log)
             self._ends.push_async_callback(self._stop_router, app)
             await app.start()
+            spare_the_collector()
             await self._router_ready(app)
         return app
 
