@@ -18,7 +18,7 @@ from router.domain.errors import (
     UpstreamUnavailableError,
 )
 from router.domain.types import Float32Array
-from router.upstreams.http_call import HttpPost
+from router.upstreams.http_call import HttpAnswer, HttpPost
 
 _TIMEOUT_S = 120.0
 _MAX_BYTES = 256 * 2**20
@@ -51,6 +51,9 @@ class OpenAITarget:
     def __init__(self, url: str, model: str, key: str | None) -> None:
         self._url = url.rstrip("/") + "/embeddings"
         self._model = model
+        # Gates ask for the same texts again and again: a router's memory must not answer them.
+        # Other servers refuse the field, which the first refusal shows.
+        self._anew: dict[str, bool] = {"cache": False}
         self._http = HttpPost({} if key is None else {"authorization": f"Bearer {key}"})
 
     async def embed(self, texts: Sequence[str], dimensions: int | None) -> Float32Array:
@@ -58,7 +61,12 @@ class OpenAITarget:
         body: dict[str, Any] = {"model": self._model, "input": list(texts)}
         if dimensions is not None:
             body["dimensions"] = dimensions
-        answer = await self._http.post(self._url, orjson.dumps(body), _TIMEOUT_S, _MAX_BYTES)
+        answer = await self._post(body | self._anew)
+        if self._anew and answer.status in (400, 422):
+            plain = await self._post(body)
+            if plain.status == 200:
+                self._anew = {}
+            answer = plain
         if 400 <= answer.status < 500:
             raise RequestError(f"refused with {answer.status}: {_message(answer.body)}")
         if answer.status != 200:
@@ -72,6 +80,9 @@ class OpenAITarget:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.close()
+
+    async def _post(self, body: dict[str, Any]) -> HttpAnswer:
+        return await self._http.post(self._url, orjson.dumps(body), _TIMEOUT_S, _MAX_BYTES)
 
 
 class TritonTarget:

@@ -9,6 +9,7 @@ import pytest
 
 from router.cli import main
 from router.domain.errors import ConfigurationError, RequestError
+from router.domain.types import Caller, EmbeddingRequest, EmbeddingResult
 from router.tools.gates import Finding, hold_against_gates
 from router.tools.published import Published, read_published
 from router.up.assets import published_golden
@@ -107,6 +108,26 @@ def test_the_router_passes_over_http(
     assert "passed every gate" in output
     assert next(line for line in output.splitlines() if line.startswith("as published"))
     assert "FAILED" not in output
+
+
+def test_the_memory_does_not_answer_for_the_model(
+    router: RouterUnderTest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A router that remembers is asked to compute each vector anew."""
+    monkeypatch.setenv("THE_KEY", KEY)
+    asked: list[bool] = []
+    embed = router.app.service.embed
+
+    async def watched(request: EmbeddingRequest, caller: Caller) -> EmbeddingResult:
+        asked.append(request.cache)
+        return await embed(request, caller)
+
+    monkeypatch.setattr(router.app.service, "embed", watched)
+    url = f"http://127.0.0.1:{router.app.http.port}/v1"
+    run(capsys, "--url", url, "--model", "plain", "--key-env", "THE_KEY")
+    assert len(asked) > 20
+    # A text that is too long is asked for twice, the second time as any server would be.
+    assert sum(asked) < len(asked) / 4
 
 
 def test_a_triton_passes_over_grpc(
