@@ -131,8 +131,3 @@ def peak_activation_bytes(shape: Qwen3Shape, tokens: int, chunk_tokens: int, wid
     chunk = min(tokens, chunk_tokens)
     mlp = tokens * shape.hidden + chunk * (2 * shape.hidden + 3 * shape.intermediate)
     return width * max(tokens * attention, mlp)
-
-
-def dtype_width(dtype: torch.dtype) -> int:
-    """Bytes of one number."""
-    return torch.empty((), dtype=dtype).element_size()

@@ -31,14 +31,7 @@ async def verify(
             await _write(fleet, *write)
             console.print(f"{write[1]}: written")
         table = Table(box=None, pad_edge=False)
-        for title in (
-            "space",
-            "target",
-            "standing",
-            "least cosine",
-            "rank agreement",
-            "norm error",
-        ):
+        for title in _TITLES:
             table.add_column(title)
         rows = [await _row(fleet, one, name) for one in fleet.watched for name in one.targets]
         for row in rows:
