@@ -17,6 +17,8 @@ _TO_COMPARE = (16, 64)
 # Routing with many routes and targets is measured in one cell, against the router with few.
 ROUTING_CELL: Cell = (Shape(1, 2560, "base64"), 16)
 ONE, MANY = "router, one target a route", "router, 1,000 routes and 50 targets"
+# What tracing costs is measured in the same cell: every request sampled, exported and kept on disk.
+TRACED, UNTRACED = "router, every request traced", "router, no request traced"
 _NOTE = (
     "The target is called over gRPC by a client on its own core, one request a call; "
     "the router packs requests, and may so pass it. Ratio: router/s to pass-through/s."
@@ -56,6 +58,14 @@ class Results:
         pairs = zip(self.samples[upper][cell], self.samples[lower][cell], strict=True)
         return statistics.median(one.rate / other.rate for one, other in pairs)
 
+    def cpu_ratio(self, cell: Cell, upper: str, lower: str) -> float:
+        """CPU a request of one over that of another: median of the rounds' own ratios."""
+        pairs = zip(self.samples[upper][cell], self.samples[lower][cell], strict=True)
+        return statistics.median(
+            (one.cpu_s / len(one.latencies_ms)) / (other.cpu_s / len(other.latencies_ms))
+            for one, other in pairs
+        )
+
     def best_rate(self, shape: Shape) -> float:
         """The router's best rate under load."""
         return max(self.figures("router", (shape, c)).rate for c in _TO_COMPARE)
@@ -89,6 +99,12 @@ def bars(results: Results) -> list[Bar]:
         Bar(f"{many.name}, requests/s", results.best_rate(many), 800),
         Bar(f"{floats.name}, requests/s", results.best_rate(floats), 250),
         Bar(f"{MANY}, ratio to one", results.ratio(ROUTING_CELL, MANY, ONE), 0.9),
+        Bar(
+            f"{TRACED}, CPU a request to that without",
+            results.cpu_ratio(ROUTING_CELL, TRACED, UNTRACED),
+            1.1,
+            at_least=False,
+        ),
         Bar(f"{one.name}, added p50 at concurrency 1, ms", added_ms, 1.0, at_least=False),
     ]
 

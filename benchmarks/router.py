@@ -25,7 +25,17 @@ from rich.console import Console
 from benchmarks.cells import CONCURRENCIES, KEY, SHAPES, Shape
 from benchmarks.load import Sample, grpc_load, http_load
 from benchmarks.processes import cores, cpu_seconds, free_port, running
-from benchmarks.report import MANY, ONE, ROUTING_CELL, Results, as_json, bars, print_report
+from benchmarks.report import (
+    MANY,
+    ONE,
+    ROUTING_CELL,
+    TRACED,
+    UNTRACED,
+    Results,
+    as_json,
+    bars,
+    print_report,
+)
 from benchmarks.stub_http import path_of
 from router.config.environment import process_environment
 from router.domain.keys import fingerprint
@@ -35,6 +45,7 @@ from router.up.wheels import MINILM, fetch
 _READY_TIMEOUT_S = 20.0
 _WARM_UP_S = 0.5
 _ROUTES, _TARGETS = 1000, 50
+_PAIRS, _PAIR_ROUNDS = 3, 8
 
 Measure = Callable[[Shape, int, float], Awaitable[Sample]]
 
@@ -68,7 +79,13 @@ def main() -> int:
         results = uvloop.run(_measure(contenders, options.seconds, options.rounds))
         with _crowded(Path(folder), tokenizer, triton, one) as many:
             few = contenders["router"]
-            uvloop.run(_measure_routing(results, few, many, options.seconds, options.rounds))
+            pair = {ONE: few, MANY: many}
+            uvloop.run(_measure_beside(results, pair, options.seconds, options.rounds))
+        # Short and many, of several processes each: two of one program differ by more than a tenth,
+        # and what tracing costs is small beside that.
+        for _ in range(_PAIRS * options.rounds):
+            with _traced(Path(folder), tokenizer, triton, one, others) as pair:
+                uvloop.run(_measure_beside(results, pair, options.seconds / 4, _PAIR_ROUNDS))
     print_report(results, Console(width=None if sys.stdout.isatty() else 140))
     if options.json:
         options.json.write_bytes(orjson.dumps(as_json(results), option=orjson.OPT_INDENT_2))
@@ -140,13 +157,43 @@ def _crowded(folder: Path, tokenizer: Path, triton: int, one: set[int]) -> Itera
         yield Contender(_through(port, None))
 
 
-async def _measure_routing(
-    results: Results, few: Contender, many: Contender, seconds: float, rounds: int
+@contextlib.contextmanager
+def _traced(
+    folder: Path, tokenizer: Path, triton: int, one: set[int], others: set[int]
+) -> Iterator[dict[str, Contender]]:
+    """Two routers alike but for their traces: all of them to a collector, and none."""
+    collector = free_port()
+    everything = {
+        "otlp": {"endpoint": f"http://127.0.0.1:{collector}"},
+        "traces": {"sample_ratio": 1.0},
+    }
+    nothing = {"traces": {"enabled": False}}
+    with contextlib.ExitStack() as stack:
+        arguments = ["benchmarks.stub_collector", str(collector)]
+        stack.enter_context(running(arguments, collector, others, folder))
+        pair: dict[str, Contender] = {}
+        for name, telemetry in ((UNTRACED, nothing), (TRACED, everything)):
+            port, config = free_port(), folder / f"traced-{len(pair)}.yaml"
+            settings = _config(port, triton, tokenizer) | {
+                "telemetry": telemetry,
+                "store": {"url": f"sqlite:///{config}.db", "state": f"{config}.state"},
+            }
+            config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+            serve = ["router", "serve", "--config", str(config)]
+            process = stack.enter_context(running(serve, port, one, folder))
+            _wait_ready(port)
+            pair[name] = Contender(_through(port, None), process)
+        yield pair
+
+
+async def _measure_beside(
+    results: Results, contenders: dict[str, Contender], seconds: float, rounds: int
 ) -> None:
     """Beside each other in time, so that their ratio survives a noisy machine."""
-    await many.measure(*ROUTING_CELL, _WARM_UP_S)
+    for contender in contenders.values():
+        await contender.measure(*ROUTING_CELL, _WARM_UP_S)
     for _ in range(2 * rounds):
-        for name, contender in ((ONE, few), (MANY, many)):
+        for name, contender in contenders.items():
             sample = await contender.sample(*ROUTING_CELL, seconds)
             results.samples[name][ROUTING_CELL].append(sample)
 

@@ -1,49 +1,36 @@
-"""The composition root: the only place where parts are built, wired, started and closed."""
+"""The composition root: what lives for the process, the configuration in force, the listeners."""
 
 import asyncio
 import gc
 from collections.abc import Mapping
-from itertools import chain
 
-from router.administration.quotas import QuotaAdministration
-from router.administration.tenants import Administration
-from router.administration.usage import UsageAdministration
-from router.api.admin import AdminDoor
-from router.api.front import build_front
-from router.api.health import HealthDoor
-from router.api.kserve_grpc import KServeGrpcDoor
-from router.api.servers import GrpcServer, HttpServer
-from router.api.usage import UsageDoor
+from router.api.servers import GrpcServer, HttpServer, bound
+from router.api.switch import GrpcSwitch, HttpSwitch
 from router.authentication.authenticator import Authenticator
-from router.authentication.changes import ChangeWatch
-from router.config.declared import declared_keys, declared_tenants
-from router.config.domain_of import keys_of, prices_of, quotas_of, routes_of, spaces_of
-from router.config.load import store_url
+from router.config.changes import require_reloadable
+from router.config.file import Loaded
 from router.config.settings import Settings
 from router.domain.clock import Clock
+from router.domain.serving import Served, ServedByAll, WorkerPlace
+from router.edition import Edition
 from router.fleet import Fleet, tokenizers_of
-from router.identity.fetch import fetch
-from router.identity.oidc import OidcVerifier
-from router.metering.bookkeeper import Backing, Bookkeeper, Retention
-from router.metering.desk import Desk
-from router.metering.meter import Meter
-from router.metering.plans import Plans
-from router.metering.pump import Pump
-from router.policy.key_cache import KeyCache
-from router.policy.keys import KeyRing
+from router.ground import Ground
+from router.observation.metrics import Metrics
+from router.observation.process import ConfigurationFacts
+from router.observation.targets import TargetObserver
+from router.reloading.board import Board
+from router.reloading.reloader import Reloader
 from router.service import EmbeddingService
-from router.store.engine import open_engine
-from router.store.key_directory import SqlKeyDirectory
-from router.store.leases import LeaseBook
-from router.store.ledger import Ledger
-from router.store.migrate import prepare
-from router.store.quotas import StoredQuotas
-from router.store.recovery import recover_all
-from router.store.spool import Spool
-from router.store.spool_folder import SpoolFolder
-from router.store.tenant_store import SqlTenantStore
-from router.store.usage import UsageReports
 from router.telemetry.logs import Log
+from router.text.language import detector_of
+
+# How long a new configuration may take to be as ready as the old one, before it is taken anyway.
+_SETTLE_S = 15.0
+# How long after the last possible answer the old one is given up.
+_RETIRE_S = 60.0
+_PUBLISH_S = 0.5
+# Where workers keep what they count, in the folder that they share.
+_METRICS = "metrics"
 
 
 def spare_the_collector() -> None:
@@ -61,136 +48,202 @@ class App:
     """A running router. Build it, start it, stop it; all on one event loop."""
 
     def __init__(
-        self, settings: Settings, environment: Mapping[str, str], clock: Clock, log: Log
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        clock: Clock,
+        log: Log,
+        *,
+        reloader: Reloader | None = None,
+        worker: WorkerPlace | None = None,
     ) -> None:
         """Build every part; ConfigurationError where the settings cannot be met.
 
-        Needs a running event loop: gRPC channels belong to one.
+        `reloader` has given the settings and gives later ones; `worker` says which of several
+        processes this is, that share their ports. Needs a running event loop: gRPC channels belong
+        to one.
         """
-        self._settings = settings
+        self._environment = environment
         self._log = log
+        self._reloader = reloader
+        self._board = Board(worker)
+        self._hash = reloader.newest if reloader is not None else None
         self._draining = False
-        self._engine = open_engine(store_url(settings.store, environment))
-        self._bookkeeper: Bookkeeper | None = None
-        spaces = spaces_of(settings)
-        tokenizers = tokenizers_of(settings)
-        self.fleet = Fleet(settings, environment, spaces, tokenizers, clock, log)
-        self.service = EmbeddingService(
-            routes=routes_of(settings, spaces),
-            tokenizers=tokenizers,
-            dispatcher=self.fleet.dispatcher,
-            is_up=self.fleet.is_up,
-            uncached_tenants=frozenset(
-                name for name, tenant in settings.tenants.items() if not tenant.cache
-            ),
-            meter=self._build_meter(clock) if settings.is_metered else None,
-            clock=clock,
+        folder = worker.folder / _METRICS if worker is not None else None
+        self.metrics = Metrics(settings, environment, clock, folder, self._configuration)
+        self._ground = Ground(settings, environment, clock, log, self.metrics)
+        self._edition = Edition(
+            settings, environment, tokenizers_of(settings), detector_of(settings), self._ground,
+            lambda: self._draining, self.served,
+        )  # fmt: skip
+        self._edition.declare()
+        self.metrics.observe(
+            TargetObserver(lambda: self._edition.view(), clock.monotonic_s)  # noqa: PLW0108
         )
-        self._directory = SqlKeyDirectory(self._engine)
-        self.authenticator = self._build_authenticator(environment, clock)
-        health = HealthDoor(self.service, lambda: self._draining)
-        self.is_ready = health.is_ready
-        front = build_front(
-            self.service,
-            self.authenticator,
-            self._build_admin(clock, log),
-            UsageDoor(UsageAdministration(UsageReports(self._engine), clock)),
-            health,
-            settings.server,
-            clock,
-            log,
-        )
-        server = settings.server
-        self.http = HttpServer(front, server.host, server.port)
+        self._retiring: dict[asyncio.Task[None], Edition] = {}
+        self._publisher: asyncio.Task[None] | None = None
+        self._http_switch = HttpSwitch(self._edition.front)
+        self._grpc_switch = GrpcSwitch(self._edition.door)
+        server, self._worker = settings.server, worker
+        port, grpc_port, shares = server.port, server.grpc_port, worker is not None
+        if worker is not None:
+            port, grpc_port = worker.http_port, worker.grpc_port
+        listener = bound(server.host, port, shares_port=shares)
+        self.http = HttpServer(self._http_switch, listener)
         self.grpc: GrpcServer | None = None
-        if server.grpc_port is not None:
-            door = KServeGrpcDoor(
-                self.service, self.authenticator, server, clock, log, self.is_ready
+        if grpc_port is not None:
+            self.grpc = GrpcServer(
+                self._grpc_switch, server.host, grpc_port, server.max_body_bytes, shares_port=shares
             )
-            self.grpc = GrpcServer(door, server.host, server.grpc_port, server.max_body_bytes)
+
+    @property
+    def fleet(self) -> Fleet:
+        """The targets of the configuration in force."""
+        return self._edition.fleet
+
+    @property
+    def service(self) -> EmbeddingService:
+        """The service of the configuration in force."""
+        return self._edition.service
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration in force."""
+        return self._edition.settings
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Who calls."""
+        return self._ground.authenticator
+
+    @property
+    def under_way(self) -> int:
+        """Requests that are being answered, by whichever configuration."""
+        return sum(one.under_way for one in (self._edition, *self._retiring.values()))
+
+    def is_ready(self) -> bool:
+        """Whether at least one route would be served and the router is not draining."""
+        return self._edition.health.is_ready()
+
+    def served(self) -> ServedByAll:
+        """What this worker and the others serve."""
+        # Read now: this worker may be the one that has not seen it yet.
+        on_disk = self._reloader.on_disk() if self._reloader is not None else self._hash
+        return self._board.of_all(self._served(), on_disk)
 
     async def start(self) -> None:
         """Listen; targets are watched from now on, requests are answered at once."""
         asyncio.get_running_loop().set_exception_handler(self._report_defect)
-        await asyncio.to_thread(prepare, self._engine)
-        await self.authenticator.start()
-        if self._bookkeeper is not None:
-            self._bookkeeper.start()
-        self.fleet.start()
+        await asyncio.to_thread(self._ground.prepare)
+        await self._ground.start()
+        await self.fleet.start()
+        self.metrics.start()
+        if self._worker is not None:
+            # The others may be serving: who is sent here must not find it worse than there.
+            every = dict.fromkeys(self.service.routes, True)
+            await self._edition.settle(every, _SETTLE_S)
         if self.grpc is not None:
             await self.grpc.start()
         await self.http.start()
+        self._board.publish(self._served())
+        self._publisher = asyncio.create_task(self._publish())
+        if self._reloader is not None:
+            self._reloader.start(self.reload)
         self._log.event(
             "started",
-            host=self._settings.server.host,
+            host=self.settings.server.host,
             port=self.http.port,
             grpc_port=self.grpc.port if self.grpc is not None else None,
+            worker=self._worker.index if self._worker is not None else None,
         )
 
-    async def stop(self, drain_s: float | None = None) -> None:
-        """Finish what is under way within `drain_s` seconds (the configured time), then close."""
+    async def reload(self, loaded: Loaded) -> None:
+        """Serve another configuration from now on, without a request's noticing.
+
+        ConfigurationError where it cannot be; then nothing has changed.
+        """
+        before = self._edition
+        require_reloadable(before.settings, loaded.settings)
+        tokenizers = await asyncio.to_thread(
+            tokenizers_of, loaded.settings, before.settings, before.tokenizers
+        )
+        detector = await asyncio.to_thread(detector_of, loaded.settings, before.detector)
+        edition = Edition(
+            loaded.settings, self._environment, tokenizers, detector, self._ground,
+            lambda: self._draining, self.served, before,
+        )  # fmt: skip
+        ready = before.ready_routes()
+        await edition.fleet.start()
+        is_settled = await edition.settle(ready, _SETTLE_S)
+        # From here to the end nothing waits: a request meets the one or the other.
+        edition.declare()
+        self._edition, self._hash = edition, loaded.hash
+        self._http_switch.front, self._grpc_switch.door = edition.front, edition.door
+        retiring = asyncio.create_task(self._retire(before))
+        self._retiring[retiring] = before
+        retiring.add_done_callback(lambda task: self._retiring.pop(task, None))
+        self._log.event(
+            "configuration", generation=loaded.settings.generation, hash=loaded.hash,
+            settled=is_settled,
+        )  # fmt: skip
+        if self._worker is not None:
+            await asyncio.to_thread(self._board.remember, loaded.data)
+            self._board.publish(self._served())
+
+    def reload_soon(self) -> None:
+        """Look at the configuration file now."""
+        if self._reloader is not None:
+            self._reloader.poke()
+
+    async def stop(self, drain_s: float | None = None, delay_s: float = 0.0) -> None:
+        """Finish what is under way within `drain_s` seconds (the configured time), then close.
+
+        For `delay_s` seconds before that it is not ready but serves, and tells clients to connect
+        elsewhere: whoever sends requests needs the time to hear that it leaves.
+        """
         self._draining = True
-        seconds = self._settings.server.drain_timeout_s if drain_s is None else drain_s
-        self._log.event("draining", seconds=seconds)
+        seconds = self.settings.server.drain_timeout_s if drain_s is None else drain_s
+        self._log.event("draining", seconds=seconds, delay_s=delay_s)
+        if self._reloader is not None:
+            await self._reloader.close()
+        await asyncio.sleep(delay_s)
         await self.http.stop(seconds)
         if self.grpc is not None:
             await self.grpc.stop(seconds)
+        if self._publisher is not None:
+            self._publisher.cancel()
+            await asyncio.gather(self._publisher, return_exceptions=True)
+        retiring = dict(self._retiring)
+        for task in retiring:
+            task.cancel()
+        await asyncio.gather(*retiring, return_exceptions=True)
+        for edition in retiring.values():
+            await edition.fleet.close(frozenset(self.fleet.connections))
         await self.fleet.close()
-        if self._bookkeeper is not None:
-            await self._bookkeeper.close()
-        await self.authenticator.close()
-        self._directory.close()
-        self._engine.dispose()
+        await self.metrics.close()
+        await self._ground.close()
         self._log.event("stopped")
 
-    def _build_authenticator(self, environment: Mapping[str, str], clock: Clock) -> Authenticator:
-        settings = self._settings.authentication
-        cache = KeyCache(settings.max_known_keys, settings.max_unknown_keys)
-        tenants = {name: not item.disabled for name, item in self._settings.tenants.items()}
-        return Authenticator(
-            declared=KeyRing(keys_of(self._settings, environment), tenants),
-            cache=cache,
-            directory=self._directory,
-            watch=ChangeWatch(
-                self._directory, cache, clock, settings.max_staleness_s, self._report_store
-            ),
-            tokens=OidcVerifier(settings.issuers, fetch, clock),
-            clock=clock,
-        )
+    def _configuration(self) -> ConfigurationFacts:
+        served = self._served()
+        return ConfigurationFacts(served.generation, served.hash or "", served.pending_error)
 
-    def _build_meter(self, clock: Clock) -> Meter:
-        settings, store = self._settings, self._settings.store
-        spool = Spool(SpoolFolder.made(store.state))
-        leases, ledger = LeaseBook(self._engine, spool.holder), Ledger(self._engine)
-        quotas = StoredQuotas(self._engine)
-        desk = Desk(leases, clock)
-        plans = Plans(quotas_of(settings), quotas, desk, clock)
-        self._bookkeeper = Bookkeeper(
-            plans=plans,
-            desk=desk,
-            pump=Pump(spool, ledger, clock, store.sync_interval_s),
-            backing=Backing(
-                spool, ledger, quotas, lambda: recover_all(store.state, ledger, leases, clock)
-            ),
-            retention=Retention(store.usage_days, store.hourly_days, store.daily_days),
-            clock=clock,
-            log=self._log,
-        )
-        return Meter(plans, spool, prices_of(settings), clock)
+    def _served(self) -> Served:
+        error = self._reloader.pending_error if self._reloader is not None else None
+        settings, targets = self._edition.settings, self._edition.targets()
+        return Served(settings.generation, self._hash, error, targets)
 
-    def _build_admin(self, clock: Clock, log: Log) -> AdminDoor:
-        settings = self._settings
-        tenants = Administration(
-            SqlTenantStore(self._engine), declared_tenants(settings), declared_keys(settings), clock
-        )
-        declared = chain.from_iterable(quotas_of(settings).values())
-        quotas = QuotaAdministration(
-            StoredQuotas(self._engine), declared, tenants, self.service.routes, clock
-        )
-        return AdminDoor(tenants, quotas, clock, log)
+    async def _publish(self) -> None:
+        while True:
+            self._board.publish(self._served())
+            await asyncio.sleep(_PUBLISH_S)
 
-    def _report_store(self, is_reachable: bool) -> None:
-        self._log.event("store", reachable=is_reachable)
+    async def _retire(self, edition: Edition) -> None:
+        """Close what nobody uses any more, after the last request that it has begun."""
+        await edition.idle(edition.settings.server.request_timeout_s + _RETIRE_S)
+        living = [self._edition, *(one for one in self._retiring.values() if one is not edition)]
+        kept = frozenset().union(*(one.fleet.connections for one in living))
+        await edition.fleet.close(kept)
 
     def _report_defect(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """Instead of the loop's own report, which prints messages that may hold input text."""

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -14,9 +13,10 @@ import uvloop
 from rich.console import Console
 
 from router import __version__
-from router.app import App, spare_the_collector
+from router.commands.overlap import add_overlap_command
 from router.commands.quotas import add_quota_commands
 from router.commands.tenants import add_key_commands, add_tenant_commands
+from router.commands.traces import add_trace_command
 from router.commands.usage import add_usage_commands
 from router.config.environment import process_environment
 from router.config.load import load_settings
@@ -24,9 +24,11 @@ from router.config.settings import Settings
 from router.domain.clock import SystemClock
 from router.domain.errors import EmbedwayError
 from router.domain.keys import fingerprint, new_key
-from router.telemetry.logs import Log
+from router.workers.serve import place_from, serve
+from router.workers.supervisor import supervise
 
 _Result = TypeVar("_Result")
+_FILE_WIDTH = 200
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,11 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--host", default="127.0.0.1")
     up.add_argument("--port", type=int, default=8080, help="HTTP port of the router")
     up.add_argument("--grpc-port", type=int, default=8081, help="gRPC port of the router")
+    up.add_argument(
+        "--observe",
+        action="store_true",
+        help="with an OpenTelemetry collector, and Prometheus where it is installed",
+    )
     up.set_defaults(run=_up)
 
-    serve = commands.add_parser("serve", help="run the router alone")
-    serve.add_argument("--config", type=Path, required=True, help="configuration file (YAML)")
-    serve.set_defaults(run=_serve)
+    server = commands.add_parser("serve", help="run the router alone")
+    server.add_argument("--config", type=Path, required=True, help="configuration file (YAML)")
+    server.add_argument("--worker", help=argparse.SUPPRESS)
+    server.set_defaults(run=_serve)
 
     check = commands.add_parser("check", help="validate a configuration")
     check.add_argument("--config", type=Path, help="configuration file (YAML)")
@@ -73,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     add_tenant_commands(commands)
     add_quota_commands(commands)
     add_usage_commands(commands)
+    add_trace_command(commands)
+    add_overlap_command(commands)
     return parser
 
 
@@ -94,7 +104,7 @@ def _add_fleet_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     explain.add_argument("--config", type=Path, required=True)
     explain.add_argument("--model", required=True, help="the route")
     explain.add_argument("--tokens", type=int, default=100, help="of the longest input")
-    explain.add_argument("--text", help="an input, for rules about scripts")
+    explain.add_argument("--text", help="an input, for rules about scripts and languages")
     explain.add_argument("--tenant", default="")
     explain.add_argument("--tag", help="value of x-embedway-tag")
     explain.add_argument("--input-type")
@@ -102,9 +112,13 @@ def _add_fleet_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     explain.add_argument("--live", action="store_true", help="ask the targets how they are")
     explain.set_defaults(run=_explain)
 
-    compare = commands.add_parser("compare", help="measure every target of a route, live")
-    compare.add_argument("--config", type=Path, required=True)
-    compare.add_argument("--model", required=True, help="the route")
+    compare = commands.add_parser("compare", help="measure every target of a route, side by side")
+    subject = compare.add_mutually_exclusive_group(required=True)
+    subject.add_argument("--config", type=Path, help="call the targets of a configuration, now")
+    subject.add_argument("--of", metavar="URL", help="ask a running router what its targets did")
+    compare.add_argument("--model", help="the route; with --of, all targets if not given")
+    compare.add_argument("--key-env", help="with --of: the variable of a key that may administer")
+    compare.add_argument("--minutes", type=int, choices=(5, 60), default=60, help="with --of")
     compare.add_argument("--seconds", type=float, default=5.0, help="for each target")
     compare.add_argument("--concurrency", type=int, default=4)
     compare.set_defaults(run=_compare)
@@ -120,7 +134,7 @@ def _verify(options: argparse.Namespace) -> int:
         return 1
     write = None if options.write is None else (options.space, options.write)
     settings, environment = load_settings(options.config), process_environment()
-    return _status(verify(settings, environment, SystemClock(), Console(), write))
+    return _status(verify(settings, environment, SystemClock(), _console(), write))
 
 
 def _verify_running(options: argparse.Namespace) -> int:
@@ -139,7 +153,7 @@ def _verify_running(options: argparse.Namespace) -> int:
             return 1
     path = options.golden or published_golden(options.model)
     published = None if path is None else read_published(path)
-    return _status(verify_running(options.url, options.model, key, published, Console()))
+    return _status(verify_running(options.url, options.model, key, published, _console()))
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -156,20 +170,25 @@ def _explain(options: argparse.Namespace) -> int:
         live=options.live,
     )
     settings, environment = load_settings(options.config), process_environment()
-    _run(explain(settings, environment, SystemClock(), Console(), question))
+    _run(explain(settings, environment, SystemClock(), _console(), question))
     return 0
 
 
 def _compare(options: argparse.Namespace) -> int:
     from router.tools.compare import compare  # noqa: PLC0415 - see _up
 
+    if options.of is not None:
+        return _compare_running(options)
+    if options.model is None:
+        print("embedway: --config needs --model", file=sys.stderr)
+        return 1
     settings, environment = load_settings(options.config), process_environment()
     return _status(
         compare(
             settings,
             environment,
             SystemClock(),
-            Console(),
+            _console(),
             options.model,
             options.seconds,
             options.concurrency,
@@ -177,33 +196,39 @@ def _compare(options: argparse.Namespace) -> int:
     )
 
 
+def _compare_running(options: argparse.Namespace) -> int:
+    from router.tools.compare_running import compare_running  # noqa: PLC0415 - see _up
+
+    key = process_environment().get(options.key_env or "")
+    if key is None:
+        print("embedway: --of needs --key-env, a variable that is set", file=sys.stderr)
+        return 1
+    return _status(compare_running(options.of, key, _console(), options.model, options.minutes))
+
+
 def _up(options: argparse.Namespace) -> int:
     # Imported here: the launcher's parts are slow to load, and only this command needs them.
     from router.up.command import UpOptions, up  # noqa: PLC0415
 
     chosen = UpOptions(
-        model=options.model, host=options.host, port=options.port, grpc_port=options.grpc_port
+        model=options.model,
+        host=options.host,
+        port=options.port,
+        grpc_port=options.grpc_port,
+        observe=options.observe,
     )
     _run(up(chosen, process_environment(), SystemClock()))
     return 0
 
 
 def _serve(options: argparse.Namespace) -> int:
-    _run(_serve_until_stopped(load_settings(options.config)))
+    place = None
+    if options.worker is not None:
+        place = place_from(options.worker)
+    elif load_settings(options.config).server.workers > 1:
+        return _run(supervise(options.config, SystemClock()))
+    _run(serve(options.config, place, process_environment(), SystemClock()))
     return 0
-
-
-async def _serve_until_stopped(settings: Settings) -> None:
-    clock = SystemClock()
-    app = App(settings, process_environment(), clock, Log(clock))
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await app.start()
-    spare_the_collector()
-    await stop.wait()
-    await app.stop()
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -227,6 +252,11 @@ def _new_key(options: argparse.Namespace) -> int:
     print(f"key (shown once): {key}")
     print(f"for the configuration: {{name: {options.name}, sha256: {fingerprint(key)}}}")
     return 0
+
+
+def _console() -> Console:
+    """For tables: as wide as the terminal; wide enough for any name where nobody watches."""
+    return Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
 
 
 def _status(work: Coroutine[object, object, bool]) -> int:

@@ -13,6 +13,7 @@ from router.upstreams.fake import FakeUpstream
 from tests.support import padded_triton as padded_tritons
 from tests.support import triton as tritons
 from tests.support.postgres import Postgres
+from tests.support.redis import RedisServer
 from tests.support.router_under_test import RouterUnderTest, eventually
 from tests.support.settings import fake_settings, triton_settings
 
@@ -70,6 +71,20 @@ def postgres() -> Iterator[Postgres]:
         server = Postgres(Path(folder) / "data")
         yield server
         server.close()
+
+
+@pytest.fixture(scope="session")
+def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis(_redis: RedisServer) -> RedisServer:
+    """A real Redis, running and empty."""
+    _redis.command("FLUSHALL")
+    return _redis
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,8 +1,8 @@
-"""The admin API: tenants, keys and quotas. Its work waits for the database, so threads do it."""
+"""The admin API: tenants, keys, quotas, targets. What waits for the database is done on threads."""
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 from urllib.parse import parse_qsl
 
@@ -16,6 +16,7 @@ from router.api import admin_bodies as bodies
 from router.api.exchange import Exchange, Reply
 from router.domain.clock import Clock
 from router.domain.errors import InvalidInputError, UnknownRecordError
+from router.domain.reports import TargetAccount
 from router.domain.tenants import Source
 from router.telemetry.logs import Log
 
@@ -30,13 +31,20 @@ Answer = TypeVar("Answer")
 
 
 class AdminDoor:
-    """`/admin/v1/tenants`, `/admin/v1/quotas` and what lies below; the front checks the scope."""
+    """`/admin/v1/tenants`, `quotas`, `targets` and what lies below; the front checks the scope."""
 
     def __init__(
-        self, administration: Administration, quotas: QuotaAdministration, clock: Clock, log: Log
+        self,
+        administration: Administration,
+        quotas: QuotaAdministration,
+        targets: Callable[[], Sequence[TargetAccount]],
+        clock: Clock,
+        log: Log,
     ) -> None:
+        """`targets` gives an account of each, in the order of their names."""
         self._administration = administration
         self._quotas = quotas
+        self._targets = targets
         self._clock = clock
         self._log = log
 
@@ -117,6 +125,12 @@ class AdminDoor:
         await _work(self._quotas.remove, quota)
         self._tell(exchange, "remove_quota", quota=quota)
         return Reply(200, orjson.dumps({"object": "quota", "id": quota, "deleted": True}))
+
+    async def targets(self, exchange: Exchange) -> Reply:
+        """A page of targets, as this process knows them."""
+        after, limit = page_of(exchange)
+        later = [one for one in self._targets() if one.name > after]
+        return _list([answers.target_answer(one) for one in later[: limit + 1]], limit)
 
     def _tell(self, exchange: Exchange, action: str, **subject: str) -> None:
         """Who did what: changes are looked for in logs when something went wrong."""

@@ -1,10 +1,11 @@
-"""How tenants, keys and quotas look to administrators."""
+"""How tenants, keys, quotas and targets look to administrators."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from router.domain.quotas import NANO_USD, Quota
+from router.domain.reports import Standing, TargetAccount, TargetWindow
 from router.domain.tenants import FILE_CURSOR, KeyDescription, Source, Tenant
 from router.domain.types import Scope
 
@@ -91,6 +92,60 @@ class QuotaAnswer(Answer):
     """hard refuses, soft warns, shadow only counts."""
 
 
+class WindowAnswer(Answer):
+    """A target's calls in the present minute and those before it."""
+
+    minutes: int
+    """How many minutes together."""
+    calls: int
+    """Those that gave vectors, and those that failed by the target's fault."""
+    failures: dict[str, int]
+    """The latter by the code of their error."""
+    available: float | None
+    """Share of calls that gave vectors, from 0 to 1; null without calls."""
+    tokens: int
+    """Tokens that vectors were given for."""
+    tokens_per_s: float | None
+    """The same in a second in which a call was under way; null without calls."""
+    p50_ms: float | None
+    """Median latency, to five per cent; null where nothing was answered."""
+    p99_ms: float | None
+    """The latency that one call in a hundred exceeded."""
+
+
+class TargetAnswer(Answer):
+    """How a target stands with the process that answers, and what it did."""
+
+    object: Literal["target"] = "target"
+    """What this is."""
+    id: str
+    """What `after` takes."""
+    name: str
+    """The target's name in the configuration."""
+    space: str
+    """The space whose vectors it gives."""
+    routes: list[str]
+    """Routes that may send requests to it."""
+    standing: Standing
+    """Whether its vectors were found to be those of its space."""
+    fault: str | None
+    """What was beyond tolerance at the last comparison, if anything was."""
+    obstacle: str | None
+    """Why it is not called at this moment; null where it may be."""
+    price_usd_per_million_tokens: float | None
+    """Its price; null where it is not known."""
+    tokens_in_flight: int
+    """Tokens of calls under way."""
+    predicted_wait_s: float
+    """What a call is predicted to take now, in seconds."""
+    least_cosine: float | None
+    """Cosine with the reference, of the golden text that agrees least; null if never compared."""
+    rank_agreement: float | None
+    """Spearman correlation of all pairs' likeness with the reference's."""
+    windows: list[WindowAnswer]
+    """What it did, over some minutes and over an hour."""
+
+
 def tenant_answer(tenant: Tenant) -> TenantAnswer:
     """A tenant as it looks to administrators."""
     return TenantAnswer(
@@ -126,6 +181,38 @@ def quota_answer(quota: Quota, source: Source) -> QuotaAnswer:
         limit_amount=quota.limit,
         window=quota.window,
         mode=quota.mode,
+    )
+
+
+def target_answer(account: TargetAccount) -> TargetAnswer:
+    """A target as it looks to administrators."""
+    return TargetAnswer(
+        id=account.name,
+        name=account.name,
+        space=account.space,
+        routes=list(account.routes),
+        standing=account.standing,
+        fault=account.fault,
+        obstacle=account.obstacle,
+        price_usd_per_million_tokens=account.usd_per_million_tokens,
+        tokens_in_flight=account.tokens_in_flight,
+        predicted_wait_s=round(account.predicted_wait_s, 4),
+        least_cosine=account.least_cosine,
+        rank_agreement=account.rank_agreement,
+        windows=[_window_answer(window) for window in account.windows],
+    )
+
+
+def _window_answer(window: TargetWindow) -> WindowAnswer:
+    return WindowAnswer(
+        minutes=window.minutes,
+        calls=window.calls,
+        failures=window.failures,
+        available=window.available,
+        tokens=window.tokens,
+        tokens_per_s=window.tokens_per_s,
+        p50_ms=None if window.p50_s is None else round(window.p50_s * 1000, 2),
+        p99_ms=None if window.p99_s is None else round(window.p99_s * 1000, 2),
     )
 
 

@@ -6,12 +6,14 @@ Source: ASGI specification 3.0, HTTP connection scope.
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from router.api.metering import receipt_headers
-from router.domain.errors import AuthenticationError, BodyTooLargeError, DeadlineExceededError
+from router.domain.errors import AuthenticationError, BodyTooLargeError, RequestTimeoutError
+from router.domain.journal import Attempt, Facts, Journal
+from router.domain.ports import Recorder
 from router.domain.types import Caller, EmbeddingResult
 
 Message = MutableMapping[str, Any]
@@ -23,8 +25,6 @@ JSON = b"application/json"
 # In a request: the space that the answer must come from. In an answer: where it came from.
 SPACE_HEADER = "x-embedway-space"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-# Source: W3C Trace Context, version 00.
-_TRACE_PARENT = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
 _TARGET_HEADER = b"x-embedway-target"
 # In a request: a word that the route's rules may look at.
 TAG_HEADER = "x-embedway-tag"
@@ -54,25 +54,13 @@ class Reply:
     headers: Headers = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Facts:
-    """What the log may say of a request: names and counts, nothing of its content."""
-
-    tenant: str | None = None
-    key: str | None = None
-    model: str | None = None
-    target: str | None = None
-    inputs: int | None = None
-    tokens: int | None = None
-    cached_tokens: int | None = None
-    attempts: str | None = None
-    error: str | None = None
-
-    def answered(self, result: EmbeddingResult) -> None:
-        """Note what came of the request."""
-        self.target, self.tokens = result.target, result.prompt_tokens
-        self.cached_tokens = result.cached_tokens or None
-        self.attempts = _attempts(result)
+def answered(facts: Facts, result: EmbeddingResult) -> None:
+    """Note what came of a request."""
+    facts.target, facts.tokens, facts.space = result.target, result.prompt_tokens, result.space
+    facts.cached_tokens = result.cached_tokens or None
+    facts.attempts = _attempts(result.attempts)
+    if result.receipt is not None:
+        facts.cost_nano_usd = result.receipt.cost_nano_usd
 
 
 def request_id(shown: bytes | None) -> str:
@@ -82,12 +70,6 @@ def request_id(shown: bytes | None) -> str:
     return os.urandom(16).hex()
 
 
-def trace_id(shown: bytes | None) -> str:
-    """The trace that a `traceparent` names; empty without one."""
-    match = _TRACE_PARENT.match(shown) if shown is not None else None
-    return "" if match is None else match[1].decode()
-
-
 def origin(result: EmbeddingResult) -> Headers:
     """Headers that say which space and target the vectors are from, what it took and cost."""
     headers = [
@@ -95,19 +77,18 @@ def origin(result: EmbeddingResult) -> Headers:
         (_TARGET_HEADER, result.target.encode()),
         *receipt_headers(result.receipt),
     ]
-    attempts = _attempts(result)
+    attempts = _attempts(result.attempts)
     if attempts is not None:
         headers.append((_ATTEMPTS_HEADER, attempts.encode()))
     return headers
 
 
-def _attempts(result: EmbeddingResult) -> str | None:
+def _attempts(attempts: Sequence[Attempt]) -> str | None:
     """`first=upstream_unavailable;12ms, second=ok;80ms`, or None where one call was enough."""
-    if len(result.attempts) < 2:
+    if len(attempts) < 2:
         return None
     return ", ".join(
-        f"{one.target}={one.outcome};{one.latency_ms:.0f}ms"
-        for one in result.attempts[:_MOST_ATTEMPTS]
+        f"{one.target}={one.outcome};{one.latency_ms:.0f}ms" for one in attempts[:_MOST_ATTEMPTS]
     )
 
 
@@ -124,6 +105,11 @@ class Exchange:
         self.request_id = request_id
         self.arrived_s = arrived_s
         self.facts = Facts()
+        # What happens to it, for its trace.
+        self.journal = Journal()
+        # The path's pattern, with the names of its parts; empty where there is no such path.
+        self.template = ""
+        self.asks_for_vectors = False
         # Who asks; None where the path needs no key.
         self.caller: Caller | None = None
         self.client_left = False
@@ -141,6 +127,11 @@ class Exchange:
                 return value
         return None
 
+    def joined(self, name: bytes) -> bytes | None:
+        """Values of all headers of that lower-case name, as one list."""
+        values = [value for key, value in self._headers if key == name]
+        return b",".join(values) if values else None
+
     @property
     def pinned_space(self) -> str | None:
         """The space that the caller pins the request to."""
@@ -153,10 +144,19 @@ class Exchange:
         value = self.header(TAG_HEADER.encode())
         return None if value is None else value.decode("latin-1")
 
+    def begin(self, recorder: Recorder) -> None:
+        """From now on it is traced."""
+        parent = self.header(b"traceparent")
+        if parent is None:
+            self.journal = recorder.begin(None, None, self.arrived_s)
+            return
+        state = (self.joined(b"tracestate") or b"").decode("latin-1")
+        self.journal = recorder.begin(parent.decode("latin-1"), state, self.arrived_s)
+
     @property
-    def trace_id(self) -> str:
-        """The trace that the request belongs to; empty without one."""
-        return trace_id(self.header(b"traceparent"))
+    def tenant(self) -> str | None:
+        """Whose key it was; None where the path needs none."""
+        return None if self.caller is None else self.caller.tenant
 
     @property
     def payer(self) -> Caller:
@@ -166,7 +166,7 @@ class Exchange:
         return self.caller
 
     async def body(self, max_bytes: int, timeout_s: float) -> bytes:
-        """The whole body; BodyTooLargeError, or DeadlineExceededError where it does not come.
+        """The whole body; BodyTooLargeError, or RequestTimeoutError where it does not come.
 
         From here on a client that leaves cancels us.
         """
@@ -175,7 +175,7 @@ class Exchange:
             async with asyncio.timeout(timeout_s):
                 body = await self._read(max_bytes)
         except TimeoutError as error:
-            raise DeadlineExceededError("the request's body did not come in time") from error
+            raise RequestTimeoutError("the request's body did not come in time") from error
         self.must_close = False
         self._watch_for_leaving()
         return body

@@ -3,18 +3,26 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from router.api import exchange as wire
+from router.api.lines import write_line
 from router.api.metering import refusal_headers
 from router.api.problems import Problem, kserve_body, openai_body, places_of, problem_of
 from router.authentication.authenticator import Authenticator
 from router.domain.clock import Clock
 from router.domain.errors import EmbedwayError
+from router.domain.journal import Ending
+from router.domain.ports import Recorder
 from router.domain.types import Scope
 from router.policy.keys import require_scope
 from router.telemetry.logs import Log
+from router.telemetry.meters import Meters
+
+# A part of a pattern: named ones are told by name, others are left out.
+_NAMED_PART = re.compile(r"\(\?P<(\w+)>[^)]*\)")
+_NAMELESS_PART = re.compile(r"\([^)]*\)\??")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,7 @@ class Endpoint:
 class HttpFront:
     """An ASGI application."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name, and from one place
         self,
         *,
         exact: Mapping[str, Endpoint],
@@ -41,14 +49,25 @@ class HttpFront:
         clock: Clock,
         log: Log,
         log_requests: bool,
+        recorder: Recorder,
+        meters: Meters,
+        is_leaving: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`patterns` are regular expressions over the whole path, their groups named."""
+        """`patterns` are regular expressions over the whole path, their groups named.
+
+        While `is_leaving`, clients are told not to send more over their connections.
+        """
         self._exact = exact
-        self._patterns = [(re.compile(path), endpoint) for path, endpoint in patterns.items()]
+        self._patterns = [
+            (re.compile(path), _template(path), endpoint) for path, endpoint in patterns.items()
+        ]
+        self._recorder = recorder
         self._authenticator = authenticator
         self._clock = clock
         self._log = log
         self._log_requests = log_requests
+        self._meters = meters
+        self._is_leaving = is_leaving
         self.under_way = 0
 
     async def __call__(
@@ -63,6 +82,8 @@ class HttpFront:
         try:
             reply = await self._reply(exchange)
             if reply is not None:
+                if self._is_leaving():
+                    reply.headers.append((b"connection", b"close"))
                 await _send(send, exchange, reply)
                 sent = reply
         except asyncio.CancelledError:
@@ -89,7 +110,9 @@ class HttpFront:
             return self._refusal(exchange, error)
 
     async def _answer(self, exchange: wire.Exchange) -> wire.Reply:
-        endpoint, parts = self._find(exchange.path)
+        endpoint, exchange.template, parts = self._find(exchange.path)
+        if endpoint is not None and endpoint.needs_key:
+            exchange.begin(self._recorder)
         if endpoint is None:
             return _plain_problem(exchange, 404, "not_found", f"Unknown path {exchange.path[:256]}")
         answer = endpoint.methods.get(exchange.method)
@@ -100,8 +123,10 @@ class HttpFront:
             )
             reply.headers.append((b"allow", allowed.encode()))
             return reply
+        exchange.asks_for_vectors = Scope.EMBED in endpoint.scopes
         if endpoint.needs_key:
-            await self._admit(exchange, endpoint.scopes)
+            with exchange.journal.phase("auth", self._clock):
+                await self._admit(exchange, endpoint.scopes)
         return await answer(exchange, **parts)
 
     async def _admit(self, exchange: wire.Exchange, scopes: tuple[Scope, ...]) -> None:
@@ -112,15 +137,16 @@ class HttpFront:
         if scopes:
             require_scope(caller, *scopes)
 
-    def _find(self, path: str) -> tuple[Endpoint | None, dict[str, str]]:
+    def _find(self, path: str) -> tuple[Endpoint | None, str, dict[str, str]]:
+        """What answers a path, its template, and the parts that the template names."""
         endpoint = self._exact.get(path)
         if endpoint is not None:
-            return endpoint, {}
-        for pattern, candidate in self._patterns:
+            return endpoint, path, {}
+        for pattern, template, candidate in self._patterns:
             match = pattern.fullmatch(path)
             if match is not None:
-                return candidate, match.groupdict()
-        return None, {}
+                return candidate, template, match.groupdict()
+        return None, "", {}
 
     def _refusal(self, exchange: wire.Exchange, error: Exception) -> wire.Reply:
         problem = problem_of(error)
@@ -136,16 +162,32 @@ class HttpFront:
         return reply
 
     def _record(self, exchange: wire.Exchange, sent: wire.Reply | None) -> None:
-        if not self._log_requests or exchange.path.startswith("/health/"):
-            return
-        self._log.event(
-            "request",
-            request_id=exchange.request_id,
+        ending = Ending(
             method=exchange.method,
+            route=exchange.template,
             status=sent.status if sent is not None else 499,
-            ms=round((self._clock.monotonic_s() - exchange.arrived_s) * 1000, 2),
-            **{name: value for name, value in asdict(exchange.facts).items() if value is not None},
+            request_id=exchange.request_id,
+            ended_s=self._clock.monotonic_s(),
         )
+        self._count(exchange, ending)
+        if exchange.journal.span:
+            self._recorder.end(exchange.journal, exchange.facts, ending)
+        if self._log_requests and not exchange.path.startswith(("/health/", "/metrics")):
+            write_line(self._log, exchange.journal, exchange.facts, ending, exchange.arrived_s)
+
+    def _count(self, exchange: wire.Exchange, ending: Ending) -> None:
+        facts, trace, status = exchange.facts, exchange.journal.exemplar, ending.status
+        seconds = ending.ended_s - exchange.arrived_s
+        error = facts.error or ""
+        self._meters.http(exchange.method, exchange.template, status, seconds, error, trace)
+        if exchange.asks_for_vectors:
+            outcome = "ok" if status == 200 else "cancelled" if status == 499 else error
+            self._meters.request(facts.route, facts.tenant, outcome, seconds, trace)
+
+
+def _template(pattern: str) -> str:
+    """`/v2/models/{model}/infer` of a regular expression over paths."""
+    return _NAMELESS_PART.sub("", _NAMED_PART.sub(r"{\1}", pattern))
 
 
 def _request_id(scope: MutableMapping[str, Any]) -> str:

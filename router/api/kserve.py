@@ -16,6 +16,7 @@ import numpy as np
 
 from router import __version__
 from router.domain.errors import InvalidInputError, TooManyInputsError
+from router.domain.journal import Journal
 from router.domain.types import EmbeddingRequest, EmbeddingResult, Float32Array
 
 OUTPUT = "EMBEDDING"
@@ -80,12 +81,12 @@ def embedding_request(
     deadline_s: float,
     max_inputs: int,
     pinned_space: str | None,
-    names: tuple[str, str],
+    identity: tuple[str, Journal],
     tag: str | None = None,
 ) -> tuple[EmbeddingRequest, tuple[int, ...]]:
     """The request that the tensors make, and the shape S of its inputs; InvalidInputError.
 
-    `names` are the request's and its trace's.
+    `identity` is the request's name and its journal.
     """
     for name, tensor in tensors.items():
         if name not in INPUTS:
@@ -109,8 +110,8 @@ def embedding_request(
         pinned_space=pinned_space,
         tag=tag,
         cache=_parameter(parameters, "cache", bool) is not False,
-        request_id=names[0],
-        trace_id=names[1],
+        request_id=identity[0],
+        journal=identity[1],
     )
     return request, shape
 

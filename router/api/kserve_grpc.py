@@ -4,7 +4,7 @@ A client that cancels, or whose connection ends, cancels the handler, and with i
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import grpc
@@ -15,31 +15,41 @@ from router.api import kserve
 from router.api.exchange import (
     SPACE_HEADER,
     TAG_HEADER,
-    Facts,
     Headers,
+    answered,
     origin,
     request_id,
-    trace_id,
 )
+from router.api.lines import write_line
 from router.api.metering import refusal_headers
 from router.api.problems import places_of, problem_of
 from router.authentication.authenticator import Authenticator
 from router.config.settings import Server
 from router.domain.clock import Clock
 from router.domain.errors import EmbedwayError, InvalidInputError
+from router.domain.journal import Ending, Facts, Journal
+from router.domain.ports import Recorder
 from router.domain.types import Caller, Scope
 from router.policy.keys import require_scope
 from router.service import EmbeddingService
 from router.telemetry.logs import Log
+from router.telemetry.meters import Meters
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-@dataclass(slots=True)
-class _Call(Facts):
-    """What the log says of a call; `status` in HTTP's terms, 499 where nobody waits any more."""
+_INFER = "inference.GRPCInferenceService/ModelInfer"
 
+
+@dataclass(slots=True)
+class _Call:
+    """A call being answered; `status` in HTTP's terms, 499 where nobody waits any more."""
+
+    request_id: str = ""
+    journal: Journal = field(default_factory=Journal)
+    facts: Facts = field(default_factory=Facts)
     status: int = 499
+    grpc_status: grpc.StatusCode = grpc.StatusCode.CANCELLED
 
 
 class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
@@ -53,14 +63,19 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
         clock: Clock,
         log: Log,
         is_ready: Callable[[], bool],
+        recorder: Recorder,
+        meters: Meters,
     ) -> None:
         """`is_ready` tells whether the router as a whole would serve."""
+        self._meters = meters
         self._service = service
         self._authenticator = authenticator
         self._limits = limits
         self._clock = clock
         self._log = log
         self._is_ready = is_ready
+        self._recorder = recorder
+        self.under_way = 0
 
     async def ServerLive(self, request: Any, context: Context) -> Any:  # noqa: ANN401, N802
         """Live as long as it answers."""
@@ -87,20 +102,26 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
 
     async def ModelInfer(self, request: Any, context: Context) -> Any:  # noqa: ANN401, N802
         """Vectors for the request's tensors."""
-        call, arrived_s = _Call(), self._clock.monotonic_s()
+        arrived_s = self._clock.monotonic_s()
+        shown = _metadata(context, "x-request-id")
+        call = _Call(request_id(shown.encode("latin-1") if shown is not None else None))
+        parent, state = _metadata(context, "traceparent"), _joined(context, "tracestate")
+        call.journal = self._recorder.begin(parent, state, arrived_s)
+        self.under_way += 1
         try:
             return await self._guarded(
                 context, self._infer(request, context, arrived_s, call), call
             )
         finally:
+            self.under_way -= 1
             self._record(call, arrived_s)
 
     async def _model_ready(self, request: Any) -> Any:  # noqa: ANN401
         return messages.ModelReadyResponse(ready=self._service.is_route_ready(request.name))
 
     async def _model_metadata(self, request: Any, context: Context) -> Any:  # noqa: ANN401
-        await self._authenticate(context)
-        route = self._service.route(request.name)
+        caller = await self._authenticate(context)
+        route = self._service.route(request.name, caller.tenant)
         answer = messages.ModelMetadataResponse(
             name=route.name, versions=[kserve.VERSION], platform=kserve.PLATFORM
         )
@@ -118,11 +139,12 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
         arrived_s: float,
         call: _Call,
     ) -> Any:  # noqa: ANN401
-        caller = await self._authenticate(context)
-        call.tenant, call.key = caller.tenant, caller.key_name
-        require_scope(caller, Scope.EMBED)
-        route = self._service.route(request.model_name)
-        call.model = route.name
+        with call.journal.phase("auth", self._clock):
+            caller = await self._authenticate(context)
+            call.facts.tenant, call.facts.key = caller.tenant, caller.key_name
+            require_scope(caller, Scope.EMBED)
+        route = self._service.route(request.model_name, caller.tenant)
+        call.facts.route = route.name
         parameters = {name: _parameter(value) for name, value in request.parameters.items()}
         kserve.check_parameters(parameters, frozenset())
         kserve.check_outputs([output.name for output in request.outputs])
@@ -136,13 +158,13 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
             deadline_s=arrived_s + min(most_s, client_s),
             max_inputs=self._limits.max_inputs,
             pinned_space=_metadata(context, SPACE_HEADER),
-            names=_names(context),
+            identity=(call.request_id, call.journal),
             tag=_metadata(context, TAG_HEADER),
         )
-        call.inputs = len(embedding.texts or embedding.token_ids or ())
+        call.facts.inputs = len(embedding.texts or embedding.token_ids or ())
         result = await self._service.embed(embedding, caller)
         context.set_trailing_metadata(_trailing(origin(result)))
-        call.answered(result)
+        answered(call.facts, result)
         vectors = kserve.output_tensor(result, shape)
         answer = messages.ModelInferResponse(
             model_name=route.name, model_version=kserve.VERSION, id=request.id
@@ -164,22 +186,31 @@ class KServeGrpcDoor(GRPCInferenceServiceServicer):  # type: ignore[misc]
             await self._refuse(context, error, call)
         except Exception as error:  # noqa: BLE001 - this door's outermost handler
             self._log.event(
-                "defect", method="grpc", error=type(error).__name__, at=places_of(error)
+                "defect",
+                method="grpc",
+                request_id=call.request_id or None,
+                error=type(error).__name__,
+                at=places_of(error),
             )
             await self._refuse(context, error, call)
-        call.status = 200
+        call.status, call.grpc_status = 200, grpc.StatusCode.OK
         return answer
 
     def _record(self, call: _Call, arrived_s: float) -> None:
-        if not self._limits.log_requests:
-            return
-        facts = {name: value for name, value in asdict(call).items() if value is not None}
-        ms = round((self._clock.monotonic_s() - arrived_s) * 1000, 2)
-        self._log.event("request", method="ModelInfer", ms=ms, **facts)
+        now_s, rpc, facts = self._clock.monotonic_s(), call.grpc_status.name, call.facts
+        ending = Ending("ModelInfer", _INFER, call.status, call.request_id, now_s, rpc)
+        outcome = {200: "ok", 499: "cancelled"}.get(call.status) or facts.error or ""
+        trace = call.journal.exemplar
+        self._meters.request(facts.route, facts.tenant, outcome, now_s - arrived_s, trace)
+        if call.journal.span:
+            self._recorder.end(call.journal, facts, ending)
+        if self._limits.log_requests:
+            write_line(self._log, call.journal, facts, ending, arrived_s)
 
     async def _refuse(self, context: Context, error: Exception, call: _Call) -> NoReturn:
         problem = problem_of(error)
-        call.status, call.error = problem.status, problem.code
+        call.status, call.facts.error = problem.status, problem.code
+        call.grpc_status = problem.grpc_status
         headers = refusal_headers(problem.quota, problem.retry_after_s)
         if problem.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % problem.retry_after_s))
@@ -195,13 +226,14 @@ def _metadata(context: Context, key: str) -> str | None:
     return None
 
 
-def _names(context: Context) -> tuple[str, str]:
-    """The request's name and its trace's."""
-    shown, parent = _metadata(context, "x-request-id"), _metadata(context, "traceparent")
-    return (
-        request_id(shown.encode("latin-1") if shown is not None else None),
-        trace_id(parent.encode("latin-1") if parent is not None else None),
-    )
+def _joined(context: Context, key: str) -> str | None:
+    """Values of all metadata of that lower-case name, as one list."""
+    values = [
+        value.decode("latin-1") if isinstance(value, bytes) else value
+        for name, value in context.invocation_metadata() or ()
+        if name == key
+    ]
+    return ",".join(values) if values else None
 
 
 def _trailing(headers: Headers) -> tuple[tuple[str, str], ...]:

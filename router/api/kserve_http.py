@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 
 from router.api import kserve
-from router.api.exchange import Exchange, Headers, Reply, origin
+from router.api.exchange import Exchange, Headers, Reply, answered, origin
 from router.config.settings import Server
 from router.domain.errors import InvalidInputError, UpstreamUnavailableError
 from router.domain.types import Float32Array
@@ -60,8 +60,7 @@ class KServeHttpDoor:
 
     async def model(self, exchange: Exchange, model: str) -> Reply:
         """Metadata of one model; UnknownModelError."""
-        del exchange
-        route = self._service.route(model)
+        route = self._service.route(model, exchange.tenant)
         inputs = [
             {"name": name, "datatype": datatype, "shape": [-1, -1]}
             for name, datatype in kserve.INPUTS.items()
@@ -86,14 +85,13 @@ class KServeHttpDoor:
 
     async def model_ready(self, exchange: Exchange, model: str) -> Reply:
         """200 where the model would be served; UpstreamUnavailableError, UnknownModelError."""
-        del exchange
-        if not self._service.is_route_ready(model):
+        if not self._service.is_route_ready(model, exchange.tenant):
             raise UpstreamUnavailableError(f"{model} is not ready")
         return Reply(200, orjson.dumps({"name": model, "ready": True}))
 
     async def infer(self, exchange: Exchange, model: str) -> Reply:
         """Vectors for the request's tensors."""
-        route = self._service.route(model)
+        route = self._service.route(model, exchange.tenant)
         limits = self._limits
         data = await exchange.body(limits.max_body_bytes, limits.request_timeout_s)
         body, tail = self._decode(exchange, data)
@@ -107,13 +105,13 @@ class KServeHttpDoor:
             deadline_s=exchange.arrived_s + most_s,
             max_inputs=limits.max_inputs,
             pinned_space=exchange.pinned_space,
-            names=(exchange.request_id, exchange.trace_id),
+            identity=(exchange.request_id, exchange.journal),
             tag=exchange.tag,
         )
-        exchange.facts.model = route.name
+        exchange.facts.route = route.name
         exchange.facts.inputs = len(request.texts or request.token_ids or ())
         result = await self._service.embed(request, exchange.payer)
-        exchange.facts.answered(result)
+        answered(exchange.facts, result)
         reply = _reply(body, route.name, kserve.output_tensor(result, shape))
         reply.headers.extend(origin(result))
         return reply

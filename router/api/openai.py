@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 import orjson
 
-from router.api.exchange import Exchange, Reply, origin
+from router.api.exchange import Exchange, Reply, answered, origin
 from router.config.settings import Server
 from router.domain.clock import Clock
 from router.domain.errors import InvalidInputError, TooManyInputsError
@@ -50,10 +50,10 @@ class OpenAIDoor:
         body = self._decode(data)
         request = self._request(body, exchange)
         facts = exchange.facts
-        facts.model = request.model if request.model in self._service.routes else None
+        facts.route = self._service.answering(request.model, exchange.payer.tenant)
         facts.inputs = len(request.texts or request.token_ids or ())
         result = await self._service.embed(request, exchange.payer)
-        facts.answered(result)
+        answered(facts, result)
         return Reply(
             200,
             _response(result, base64=body.encoding_format == "base64"),
@@ -61,15 +61,14 @@ class OpenAIDoor:
         )
 
     async def models(self, exchange: Exchange) -> Reply:
-        """The routes, as OpenAI lists models."""
-        del exchange
-        listed = [self._model(name) for name in self._service.routes]
+        """The names that the caller may ask for, as OpenAI lists models."""
+        listed = [self._model(name) for name in self._service.names_for(exchange.tenant)]
         return Reply(200, orjson.dumps({"object": "list", "data": listed}))
 
     async def model(self, exchange: Exchange, model: str) -> Reply:
-        """One route; UnknownModelError."""
-        del exchange
-        return Reply(200, orjson.dumps(self._model(self._service.route(model).name)))
+        """The route that answers; UnknownModelError."""
+        route = self._service.route(model, exchange.tenant)
+        return Reply(200, orjson.dumps(self._model(route.name)))
 
     def _model(self, name: str) -> dict[str, str | int]:
         return {"id": name, "object": "model", "created": self._started_s, "owned_by": "embedway"}
@@ -97,7 +96,7 @@ class OpenAIDoor:
             tag=exchange.tag,
             cache=body.cache is not False,
             request_id=exchange.request_id,
-            trace_id=exchange.trace_id,
+            journal=exchange.journal,
         )
 
 

@@ -66,7 +66,7 @@ _MODELS: Schema = {
     "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": _MODEL}},
 }
 _OBJECT: Schema = {"type": "object"}
-_WORK = (400, 401, 402, 403, 404, 409, 413, 429, 502, 503, 504)
+_WORK = (400, 401, 402, 403, 404, 408, 409, 413, 429, 502, 503, 504)
 
 
 class DocumentationDoor:

@@ -20,7 +20,13 @@ _BODIES = (
     bodies.RotationBody,
     bodies.QuotaBody,
 )
-_ANSWERS = (answers.TenantAnswer, answers.KeyAnswer, answers.ShownKeyAnswer, answers.QuotaAnswer)
+_ANSWERS = (
+    answers.TenantAnswer,
+    answers.KeyAnswer,
+    answers.ShownKeyAnswer,
+    answers.QuotaAnswer,
+    answers.TargetAnswer,
+)
 _USAGE: Schema = {
     "type": "object",
     "required": ["object", "data"],
@@ -37,7 +43,7 @@ _USAGE: Schema = {
     },
 }
 _READ = (400, 401, 403, 404, 503)
-_WRITE = (400, 401, 403, 404, 409, 413, 503, 504)
+_WRITE = (400, 401, 403, 404, 408, 409, 413, 503)
 _TEMPLATE = "#/components/schemas/{model}"
 
 
@@ -97,6 +103,20 @@ def admin_paths() -> Schema:
                 "List quotas", _listed(answers.QuotaAnswer), _READ, parameters=_page()
             ),
             "put": _change("Create or change a quota", answers.QuotaAnswer, bodies.QuotaBody, []),
+        },
+        "/admin/v1/traces/{trace}": {
+            "get": operation(
+                "Explain a request", {"type": "object"}, (401, 403, 404, 503),
+                parameters=[
+                    _part("trace", "A request's id, or its trace's.", "^[A-Za-z0-9._:-]{1,128}$")
+                ],
+            )
+        },
+        "/admin/v1/targets": {
+            "get": operation(
+                "List targets", _listed(answers.TargetAnswer), (400, 401, 403, 503),
+                parameters=_page(),
+            )
         },
         "/admin/v1/usage": {
             "get": _report()
@@ -160,7 +180,7 @@ def _page() -> list[Schema]:
             "name": "after",
             "in": "query",
             "schema": {"type": "string", "pattern": CURSOR},
-            "description": "The last tenant's name, or the last key's id, of the page before.",
+            "description": "The `id` of the last one of the page before.",
         },
         {
             "name": "limit",

@@ -26,6 +26,7 @@ _REASONS = {
     402: "A budget does not cover the request; the message says which.",
     403: "The key has not the scope for this.",
     404: "No such model, tenant or key.",
+    408: "The request's body did not come in time.",
     409: "The model answers in another space than is asked for, or the name is taken.",
     413: "The body is larger than the router reads.",
     429: "No room now; see Retry-After.",

@@ -10,8 +10,7 @@ import grpc
 import uvicorn
 from tritonclient.grpc.service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 
-from router.api.http import HttpFront
-from router.api.kserve_grpc import KServeGrpcDoor
+from router.api.switch import GrpcSwitch, HttpSwitch
 from router.domain.errors import ConfigurationError
 
 _BACKLOG = 2048
@@ -28,14 +27,15 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """Serves an HttpFront."""
+    """Serves an HttpSwitch."""
 
-    def __init__(self, front: HttpFront, host: str, port: int) -> None:
-        self._socket = _bound(host, port)
+    def __init__(self, switch: HttpSwitch, listener: socket.socket) -> None:
+        """`listener` is bound, and listens as soon as the server starts."""
+        self._socket = listener
         self.port: int = self._socket.getsockname()[1]
         self._server = _Server(
             uvicorn.Config(
-                front,
+                switch,
                 loop="none",
                 http="httptools",
                 ws="none",
@@ -73,19 +73,21 @@ class HttpServer:
 
 
 class GrpcServer:
-    """Serves a KServeGrpcDoor."""
+    """Serves a GrpcSwitch."""
 
-    def __init__(self, door: KServeGrpcDoor, host: str, port: int, max_body_bytes: int) -> None:
-        """`max_body_bytes` bounds a received message."""
+    def __init__(
+        self, switch: GrpcSwitch, host: str, port: int, max_body_bytes: int, *, shares_port: bool
+    ) -> None:
+        """`max_body_bytes` bounds a received message; other workers may serve the same port."""
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", max_body_bytes),
                 ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
                 # Two servers on one port would share its calls in silence.
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(shares_port)),
             ]
         )
-        add_GRPCInferenceServiceServicer_to_server(door, self._server)
+        add_GRPCInferenceServiceServicer_to_server(switch, self._server)
         try:
             self.port = self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
@@ -100,13 +102,21 @@ class GrpcServer:
         await self._server.stop(drain_s)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int, *, shares_port: bool = False) -> socket.socket:
+    """A socket of that address; ConfigurationError where it cannot be had.
+
+    One that is alone listens at once. Where it `shares_port`, all sockets of the address must, and
+    it listens when it is served: connections are spread over those that do.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shares_port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((host, port))
-        listener.listen(_BACKLOG)
+        if not shares_port:
+            listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise _taken(host, port) from error

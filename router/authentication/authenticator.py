@@ -39,7 +39,7 @@ class Authenticator:
         """Keys of the file are in `declared`; `watch` keeps `cache` true to the `directory`."""
         self._declared = declared
         self._cache = cache
-        self._watch = watch
+        self.watch = watch
         self._tokens = tokens
         self._clock = clock
         self._keys = Lookup(
@@ -66,7 +66,7 @@ class Authenticator:
             if key is None:
                 self._refuse_hopeless(secret, digest)
                 return None
-            if self._clock.monotonic_s() >= self._watch.trusted_until_s:
+            if self._clock.monotonic_s() >= self.watch.trusted_until_s:
                 self._require_token(secret)
                 return None
         if key.expires_s is None and not key.is_disabled:
@@ -86,13 +86,27 @@ class Authenticator:
             key = found
         return usable(key, self._clock.wall_s())
 
+    def declare(self, declared: KeyRing, tokens: TokenVerifier | None) -> TokenVerifier | None:
+        """The configuration declares other keys, and other providers of tokens if any are given.
+
+        Answers in memory that the change may make wrong are forgotten. The verifier that was
+        replaced is handed back, to be closed when nobody asks it any more.
+        """
+        if tokens is not None or declared.tenants != self._declared.tenants:
+            self._cache.forget_all()
+        self._declared = declared
+        if tokens is None:
+            return None
+        before, self._tokens = self._tokens, tokens
+        return before
+
     async def start(self) -> None:
         """Begin to hear of changes."""
-        await self._watch.start()
+        await self.watch.start()
 
     async def close(self) -> None:
         """End what waits for the store, or listens to it."""
-        await self._watch.close()
+        await self.watch.close()
         await self._tokens.close()
         await self._keys.close()
         await self._tenants.close()

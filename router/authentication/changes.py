@@ -37,6 +37,11 @@ class ChangeWatch:
         self.trusted_until_s = float("-inf")
         """Monotonic time up to which what is in memory may be believed."""
 
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the store answered when it was last asked."""
+        return self._is_reachable
+
     async def start(self) -> None:
         """Ask once, then go on in the background; a store that is down does not stop a start."""
         await self.poll()

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from router.config.load import key_secret
 from router.config.metering import QuotaSettings
+from router.config.pins import followed
 from router.config.profiles import ProfileSettings, profiles_of
 from router.config.settings import Settings, TargetSettings
 from router.domain.errors import ConfigurationError
@@ -58,6 +59,11 @@ def routes_of(settings: Settings, spaces: Mapping[str, Space]) -> dict[str, Rout
         )
         for name, route in settings.routes.items()
     }
+
+
+def pins_of(settings: Settings) -> dict[str, dict[str, str]]:
+    """By tenant: for a name that is asked for, the route that answers instead."""
+    return {name: followed(tenant.pins) for name, tenant in settings.tenants.items() if tenant.pins}
 
 
 def keys_of(settings: Settings, environment: Mapping[str, str]) -> dict[str, KnownKey]:

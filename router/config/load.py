@@ -1,5 +1,6 @@
 """Reads the configuration file; every mistake is one sentence with its path."""
 
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from router.config.metering import StoreSettings
+from router.config.routing import SharedCacheSettings
 from router.config.section import SecretSettings
 from router.config.settings import KeySettings, Settings
 from router.domain.errors import ConfigurationError
@@ -37,8 +39,12 @@ def parse_settings(text: str, origin: str) -> Settings:
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
-        mistakes = [_sentence(item) for item in error.errors(include_url=False)]
-        raise ConfigurationError(f"{origin}: " + "; ".join(mistakes)) from error
+        raise ConfigurationError(f"{origin}: {mistakes_of(error)}") from error
+
+
+def mistakes_of(error: ValidationError) -> str:
+    """What is wrong, each with its path."""
+    return "; ".join(_sentence(item) for item in error.errors(include_url=False))
 
 
 def key_secret(key: KeySettings, environment: Mapping[str, str]) -> str:
@@ -64,30 +70,77 @@ def key_secret(key: KeySettings, environment: Mapping[str, str]) -> str:
 
 def provider_secret(target: str, secret: SecretSettings, environment: Mapping[str, str]) -> str:
     """A provider's key; ConfigurationError, without a word of it, if it is not there."""
-    if secret.env is not None:
-        value, origin = environment.get(secret.env, ""), f"environment variable {secret.env}"
-    else:
-        origin = f"file {secret.file}"
-        try:
-            value = (secret.file or Path()).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                f"targets.{target}.api_key: {origin} cannot be read"
-            ) from error
-    value = value.strip()
+    return _secret(f"targets.{target}.api_key", secret, environment)
+
+
+def secret_headers(
+    path: str, headers: Mapping[str, SecretSettings], environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Headers with their values; ConfigurationError, without a word of them, if one is missing."""
+    return {
+        name: _secret(f"{path}.{name}", secret, environment) for name, secret in headers.items()
+    }
+
+
+def _secret(path: str, secret: SecretSettings, environment: Mapping[str, str]) -> str:
+    value, origin = _read(path, secret, environment)
     if not value or not value.isascii() or not value.isprintable():
-        raise ConfigurationError(f"targets.{target}.api_key: {origin} holds no key")
+        raise ConfigurationError(f"{path}: {origin} holds no key")
     return value
 
 
 def store_url(store: StoreSettings, environment: Mapping[str, str]) -> str:
-    """Address of the database; ConfigurationError where a variable that should hold it is empty."""
-    if store.url_env is None:
+    """Address of the database; ConfigurationError where what should hold it does not."""
+    if store.url_file is not None:
+        try:
+            url = store.url_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"store.url_file: {store.url_file} cannot be read") from error
+        origin = f"store.url_file: {store.url_file}"
+    elif store.url_env is not None:
+        url = environment.get(store.url_env, "")
+        origin = f"store.url_env: environment variable {store.url_env}"
+    else:
         return store.url
-    url = environment.get(store.url_env, "")
     if not url:
-        raise ConfigurationError(f"store.url_env: environment variable {store.url_env} is empty")
+        raise ConfigurationError(f"{origin} is empty")
     return url
+
+
+def shared_cache_url(shared: SharedCacheSettings, environment: Mapping[str, str]) -> str:
+    """Address of the shared cache; ConfigurationError, without a word of it, where it is none."""
+    if shared.url_env is None:
+        return shared.url or ""
+    url = environment.get(shared.url_env, "").strip()
+    if not re.fullmatch(r"(rediss?|unix)://\S+", url):
+        raise ConfigurationError(
+            f"cache.shared.url_env: environment variable {shared.url_env} holds no address that "
+            "begins with redis://, rediss:// or unix://"
+        )
+    return url
+
+
+def shared_cache_secret(shared: SharedCacheSettings, environment: Mapping[str, str]) -> bytes:
+    """The routers' secret, b"" where there is none; ConfigurationError, without a word of it."""
+    if shared.secret is None:
+        return b""
+    value, origin = _read("cache.shared.secret", shared.secret, environment)
+    if len(value) < MIN_KEY_LENGTH:
+        raise ConfigurationError(
+            f"cache.shared.secret: {origin} must hold at least {MIN_KEY_LENGTH} characters"
+        )
+    return value.encode()
+
+
+def _read(setting: str, secret: SecretSettings, environment: Mapping[str, str]) -> tuple[str, str]:
+    """A secret, and where it is kept; ConfigurationError where it cannot be read."""
+    if secret.env is not None:
+        return environment.get(secret.env, "").strip(), f"environment variable {secret.env}"
+    origin = f"file {secret.file}"
+    try:
+        return (secret.file or Path()).read_text(encoding="utf-8").strip(), origin
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{setting}: {origin} cannot be read") from error
 
 
 class _StrictLoader(yaml.SafeLoader):

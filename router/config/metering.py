@@ -45,6 +45,8 @@ class StoreSettings(Section):
     """sqlite:///FILE, or postgresql://user@host/database with the password elsewhere."""
     url_env: str | None = None
     """Environment variable that holds the address, where it has a password in it."""
+    url_file: Path | None = None
+    """File that holds the address, where it has a password in it."""
     state: Path = Path(".embedway/state")
     """Folder on a lasting disk of this machine; usage is there until it is in the database."""
     sync_interval_s: float = Field(1.0, ge=0.1, le=3600)
@@ -55,3 +57,9 @@ class StoreSettings(Section):
     """Days that usage by hour, and windows of quotas that are over, are kept."""
     daily_days: float = Field(3650, gt=0)
     """Days that usage by day is kept."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "StoreSettings":
+        if self.url_env is not None and self.url_file is not None:
+            raise ValueError("give one of url_env and url_file")
+        return self

@@ -1,5 +1,6 @@
 """What is particular about each provider, as data: `providers.yaml` and the file's `profiles`."""
 
+import functools
 from collections.abc import Mapping
 from decimal import Decimal
 from importlib import resources
@@ -72,10 +73,16 @@ def profiles_of(own: Mapping[str, ProfileSettings]) -> dict[str, ProfileSettings
 
     ConfigurationError where one extends a profile that is not there, or itself.
     """
-    text = resources.files("router.config").joinpath("providers.yaml").read_text(encoding="utf-8")
-    written = {name: ProfileSettings(**fields) for name, fields in yaml.safe_load(text).items()}
+    written = _built_in()
     every = {**written, **own}
     return {name: _resolved(name, every, written, ()) for name in every}
+
+
+@functools.cache
+def _built_in() -> Mapping[str, ProfileSettings]:
+    """Read once: the file is part of the program, and every check of a configuration needs it."""
+    text = resources.files("router.config").joinpath("providers.yaml").read_text(encoding="utf-8")
+    return {name: ProfileSettings(**fields) for name, fields in yaml.safe_load(text).items()}
 
 
 def _resolved(

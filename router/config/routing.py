@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from router.config.section import Name, Section
+from router.config.languages import LANGUAGES
+from router.config.section import Name, SecretSettings, Section
 
 StrategyName = Literal["priority", "weighted", "cheapest", "fastest"]
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
@@ -13,6 +14,15 @@ Script = Literal[
     "latin", "greek", "cyrillic", "armenian", "hebrew", "arabic", "devanagari", "bengali",
     "tamil", "telugu", "thai", "georgian", "hangul", "kana", "han",
 ]  # fmt: skip
+
+
+def _known_language(code: str) -> str:
+    if code not in LANGUAGES:
+        raise ValueError(f"{code!r} is no language that can be told: give a code such as fr")
+    return code
+
+
+Language = Annotated[str, AfterValidator(_known_language)]
 
 
 class WhenSettings(Section):
@@ -26,6 +36,10 @@ class WhenSettings(Section):
     """Input types; a request without one is a document."""
     scripts: list[Script] | None = None
     """Scripts of the text; it is told from the first letters, and is no language."""
+    languages: list[Language] | None = None
+    """Languages of the text by ISO 639 code, such as fr or zh; told from the first 400 characters,
+    and unknown, so that no such rule holds, where they are too few to be sure. Needs
+    embedway[languages]."""
     min_tokens: int | None = Field(None, ge=1)
     """Tokens that the longest input has at least."""
     max_tokens: int | None = Field(None, ge=1)
@@ -74,13 +88,44 @@ class FallbackSettings(Section):
     """Calls under way at once for one request that had to be cut into several."""
 
 
+class SharedCacheSettings(Section):
+    """A Redis or Valkey behind the memory, which routers share. It holds hashes and vectors only.
+
+    Every space needs a `revision`: what is kept there outlives a router, and so a model.
+    """
+
+    url: str | None = Field(None, pattern=r"^(rediss?|unix)://\S+$")
+    """Address: redis://HOST:PORT/DB, rediss:// with TLS, or unix://PATH."""
+    url_env: str | None = None
+    """Environment variable that holds the address, where it has a password in it."""
+    secret: SecretSettings | None = None
+    """A secret of all routers that share, of 16 characters or more. With it nobody else can tell
+    from a key which text it stands for, or write a vector that is believed."""
+    namespace: Name = "embedway"
+    """What the keys begin with; routers of another namespace share nothing with these."""
+    ttl_s: float = Field(7 * 86_400.0, ge=1, le=366 * 86_400)
+    """Seconds that a vector is kept."""
+    timeout_s: float = Field(0.05, gt=0, le=5)
+    """Seconds that a request waits for it at most, before it goes on without."""
+    max_waiting_bytes: int = Field(32 * 1024 * 1024, ge=0)
+    """Bytes of vectors that wait to be written; beyond it they are not kept there."""
+
+    @model_validator(mode="after")
+    def _one_address(self) -> "SharedCacheSettings":
+        if (self.url is None) == (self.url_env is None):
+            raise ValueError("give exactly one of url, url_env")
+        return self
+
+
 class CacheSettings(Section):
-    """The memory of vectors, in this process."""
+    """The memory of vectors, in this process and in one that routers share."""
 
     max_bytes: int = Field(256 * 1024 * 1024, ge=0)
     """Bytes of vectors that are remembered; 0 remembers none."""
     share_in_flight: bool = True
     """Whether an input that is being computed is waited for instead of computed again."""
+    shared: SharedCacheSettings | None = None
+    """The tier behind it that several routers share; null: each remembers by itself."""
 
 
 class VerificationSettings(Section):

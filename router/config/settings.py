@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from router.config.authentication import AuthenticationSettings
 from router.config.metering import QuotaSettings, StoreSettings
+from router.config.pins import followed
 from router.config.profiles import ProfileSettings, profiles_of
 from router.config.routing import (
     CacheSettings,
@@ -21,6 +22,7 @@ from router.config.routing import (
     VerificationSettings,
 )
 from router.config.section import Name, SecretSettings, Section
+from router.config.telemetry import TelemetrySettings
 from router.domain.errors import ConfigurationError
 from router.domain.types import Scope
 
@@ -39,9 +41,14 @@ class Server(Section):
     grpc_port: Port | None = 8081
     """TCP port of the KServe v2 gRPC front door; null leaves it closed."""
     request_timeout_s: float = Field(60.0, gt=0, le=3600)
-    """Seconds a request may take before it is answered 504."""
+    """Seconds a request may take before it is answered 504; 408 where its body has not come."""
+    workers: int = Field(1, ge=1, le=256)
+    """Processes that serve these ports together."""
+    drain_delay_s: float = Field(0.0, ge=0, le=3600)
+    """Seconds after SIGTERM in which the router says that it is not ready, and serves all the same:
+    those who send it requests need the time to hear of it."""
     drain_timeout_s: float = Field(30.0, ge=0, le=3600)
-    """Seconds that requests under way are given at shutdown."""
+    """Seconds that requests under way are given at shutdown, after `drain_delay_s`."""
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024)
     """Bytes of the largest request body; larger ones are answered 413."""
     max_inputs: int = Field(2048, ge=1)
@@ -185,7 +192,8 @@ class RouteSettings(Section):
     rules: list[RuleSettings] = []
     """Exceptions; the first that holds is taken."""
     spill_over_s: float | None = Field(None, gt=0)
-    """Seconds of predicted latency over which `cheapest` passes a target over; null: never."""
+    """Seconds that a call is predicted to take, by latency and by the tokens in flight before it,
+    over which `cheapest` passes a target over; null: never."""
     hedge_quantile: float | None = Field(None, ge=0.5, lt=1)
     """Quantile of a target's latency after which a second one is asked as well; null: never."""
 
@@ -230,6 +238,15 @@ class TenantSettings(Section):
     """Whether all its keys and tokens are refused."""
     quotas: list[QuotaSettings] = []
     """Limits of all of this tenant's keys together."""
+    pins: dict[Name, Name] = {}
+    """For a name that this tenant's clients ask for, the route that answers them instead; the name
+    need not be a route any more. Queries and index of a tenant change spaces together, so there is
+    no pin of a part of its requests."""
+
+    @model_validator(mode="after")
+    def _no_circle(self) -> "TenantSettings":
+        followed(self.pins)
+        return self
 
 
 class Settings(Section):
@@ -237,13 +254,13 @@ class Settings(Section):
 
     server: Server = Server()
     """Where the router listens, and what it accepts."""
-    spaces: dict[Name, SpaceSettings] = Field(min_length=1)
+    spaces: dict[Name, SpaceSettings]
     """Vector spaces by name."""
-    targets: dict[Name, TargetSettings] = Field(min_length=1)
+    targets: dict[Name, TargetSettings]
     """Deployments by name."""
-    routes: dict[Name, RouteSettings] = Field(min_length=1)
+    routes: dict[Name, RouteSettings]
     """Model names by name."""
-    tenants: dict[Name, TenantSettings] = Field(min_length=1)
+    tenants: dict[Name, TenantSettings]
     """Tenants by name."""
     profiles: dict[Name, ProfileSettings] = {}
     """Providers beside the built-in ones, which they may extend or replace."""
@@ -255,6 +272,10 @@ class Settings(Section):
     """The database of tenants, keys, quotas and the ledger."""
     authentication: AuthenticationSettings = AuthenticationSettings()
     """How keys of the store and tokens are held in memory, and whose tokens are taken."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """Where traces, metrics and logs go, and how much of them."""
+    generation: int = Field(0, ge=0)
+    """Number of this configuration, given by what writes it; a router tells which it serves."""
 
     @model_validator(mode="after")
     def _names_meet(self) -> "Settings":
@@ -270,8 +291,19 @@ class Settings(Section):
                 raise ValueError(
                     f"spaces.{name}.verification.reference: {reference!r} is none of its targets"
                 )
+            if self.cache.shared is not None and space.revision is None:
+                raise ValueError(
+                    f"spaces.{name}.revision: is needed with cache.shared: without it nobody can "
+                    "tell an old model's vectors from a new one's"
+                )
         for name, route in self.routes.items():
             self._check_route(name, route)
+        for name, tenant in self.tenants.items():
+            for asked, answering in tenant.pins.items():
+                if answering not in self.routes and answering not in tenant.pins:
+                    raise ValueError(
+                        f"tenants.{name}.pins.{asked}: there is no route {answering!r}"
+                    )
         self._check_profiles()
         return self
 

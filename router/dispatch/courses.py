@@ -83,6 +83,7 @@ def _condition(when: WhenSettings) -> Condition:
         tags=_set(when.tags),
         input_types=_set(when.input_types),
         scripts=_set(when.scripts),
+        languages=_set(when.languages),
         least_tokens=when.min_tokens,
         most_tokens=when.max_tokens,
         from_minute=_minute(when.from_time),

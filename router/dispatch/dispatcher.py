@@ -3,12 +3,12 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from router.dispatch.attempts import Caller, Errand
 from router.dispatch.hedging import Hedge, hedged
-from router.dispatch.sharing import Done, Sharing
+from router.dispatch.sharing import Compute, Done, Shared, Sharing
 from router.domain.clock import Clock
 from router.domain.errors import (
     DeadlineExceededError,
@@ -17,7 +17,8 @@ from router.domain.errors import (
     UpstreamError,
     UpstreamUnavailableError,
 )
-from router.domain.types import Attempt, Float32Array, Route, TokenBatch
+from router.domain.journal import Attempt, Fact, Journal
+from router.domain.types import Float32Array, Route, TokenBatch
 from router.routing.fallback import Remedy, judge
 from router.routing.needs import Needs
 from router.routing.plan import Plan, RoutePlan
@@ -29,6 +30,9 @@ from router.routing.targets import TargetState
 _CALLS_A_TARGET = 2
 _BACK_OFF_S = 0.05
 _BUDGET_POLL_S = 0.02
+
+# Told of a further call: route, target before it, kind (fallback, retry, hedge, split), its reason.
+Reroute = Callable[[str, str, str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +80,10 @@ class Dispatcher:
         budget: RetryBudget,
         clock: Clock,
         max_parallel_calls: int,
+        rerouted: Reroute,
     ) -> None:
         """Take courses by route; no `sharing` computes everything anew."""
+        self._rerouted = rerouted
         self._courses = courses
         self._caller = caller
         self._sharing = sharing
@@ -95,27 +101,27 @@ class Dispatcher:
         batch: TokenBatch,
         needs: Needs,
         deadline_s: float,
-        attempts: list[Attempt],
+        journal: Journal,
         *,
         share: bool,
     ) -> Dispatched:
         """Vectors of a batch; any EmbedwayError. `share` allows memory and company.
 
-        Every call is added to `attempts`, so that the caller knows of them where it fails too.
+        Every call is noted in the `journal`, so that the caller knows of them where it fails too.
         """
         course = self._courses[route.name]
         has_choice = len(course.states) > 1
         errand = Errand(
-            route.space, course.plan, needs, deadline_s, has_choice, batch.count, attempts
+            route.space, course.plan, needs, deadline_s, has_choice, batch.count, journal
         )
 
         async def compute(part: TokenBatch, done: Done) -> None:
             await self._compute(_Run(route.name, course, errand, done), part)
 
         if share and self._sharing is not None:
-            shared = await self._sharing.embed(route.space.name, batch, compute)
+            shared = await self._shared(self._sharing, errand, batch, compute)
             return Dispatched(
-                shared.vectors, shared.targets, tuple(errand.attempts), shared.saved_tokens
+                shared.vectors, shared.targets, tuple(journal.attempts), shared.saved_tokens
             )
         pieces: list[tuple[int, Float32Array]] = []
         targets: dict[str, None] = {}
@@ -126,11 +132,33 @@ class Dispatcher:
 
         await compute(batch, done)
         vectors = joined(pieces, batch.count)
-        return Dispatched(vectors, tuple(targets), tuple(errand.attempts), 0)
+        return Dispatched(vectors, tuple(targets), tuple(journal.attempts), 0)
+
+    async def _shared(
+        self,
+        sharing: Sharing,
+        errand: Errand,
+        batch: TokenBatch,
+        compute: Compute,
+    ) -> Shared:
+        """With memory and company; the look-up is noted, up to where targets are asked."""
+        lookup = errand.journal.phase("cache", self._clock)
+        lookup.facts = (("inputs", batch.count), ("misses", 0))
+        asked = 0
+
+        async def missed(part: TokenBatch, done: Done) -> None:
+            nonlocal asked
+            lookup.end()
+            asked += part.count
+            lookup.facts = (("inputs", batch.count), ("misses", asked))
+            await compute(part, done)
+
+        with lookup:
+            return await sharing.embed(errand.space, batch, missed, errand.way)
 
     async def _compute(self, run: _Run, batch: TokenBatch) -> None:
         """Cut the batch to what the first target takes, and see every part through."""
-        state = run.next(())
+        state = self._plan(run)
         if state is None:
             raise _nobody(run)
         parts = split(batch, state.limits.max_inputs, state.limits.max_call_tokens)
@@ -150,6 +178,15 @@ class Dispatcher:
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
+
+    def _plan(self, run: _Run) -> TargetState | None:
+        """The first target, or None; a sampled trace, and one without a target, says why."""
+        errand = run.errand
+        with errand.journal.phase("plan", self._clock) as phase:
+            state = run.next(())
+            if errand.journal.is_sampled or state is None:
+                phase.facts = _reasons(run, state)
+        return state
 
     async def _all_at_once(self, run: _Run, part: Part, state: TargetState) -> None:
         """The common case, a request that fits one call: no more is done than has to be."""
@@ -174,59 +211,69 @@ class Dispatcher:
         *,
         digs: bool = True,
         failure: EmbedwayError | None = None,
+        reason: str = "first",
     ) -> None:
         """One part, from target to target until one answers or nothing can help any more.
 
         `refused` are targets that already refused a larger part that this one belongs to; `digs`
-        looks for the input that is at fault; `failure` is that of a first call to `state`.
+        looks for the input that is at fault; `failure` is that of a first call to `state`; `reason`
+        is an Attempt's.
         """
         calls: Counter[str] = Counter()
         next_state: TargetState | None = state
         if failure is not None:
             calls[state.name] += 1
-            next_state = await self._after(failure, run, part, calls, refused)
+            next_state = await self._after(failure, run, part, state, calls, refused)
         while next_state is not None:
             state = next_state
+            if calls:
+                reason = "retry" if state.name in calls else "fallback"
             pieces = split(part.batch, state.limits.max_inputs, state.limits.max_call_tokens)
             if len(pieces) > 1:
                 # The part was cut for another target: this one takes less at a time.
                 for piece in pieces:
                     self._budget.first_call()
                     inner = Part(part.start + piece.start, piece.batch)
-                    await self._see_through(run, inner, state, refused, digs=digs)
+                    await self._see_through(run, inner, state, refused, digs=digs, reason=reason)
                 return
             calls[state.name] += 1
             try:
-                name, vectors = await self._call(run, state, part)
+                name, vectors = await self._call(run, state, part, reason)
             except EmbedwayError as error:
                 failure = error
             else:
                 run.done(part.start, vectors, name)
                 return
-            next_state = await self._after(failure, run, part, calls, refused)
+            next_state = await self._after(failure, run, part, state, calls, refused)
         assert failure is not None
         if not digs:
             raise failure
         await self._give_up(failure, run, part, state, refused)
 
-    async def _call(self, run: _Run, state: TargetState, part: Part) -> tuple[str, Float32Array]:
+    async def _call(
+        self, run: _Run, state: TargetState, part: Part, reason: str
+    ) -> tuple[str, Float32Array]:
         """Vectors of a part and who gave them; hedged where the route says so."""
         if run.course.hedge is None or not run.errand.has_choice:
-            return state.name, await self._caller.call(state, part.batch, run.errand)
+            return state.name, await self._caller.call(state, part.batch, run.errand, reason)
 
         def second() -> TargetState | None:
             other = run.next((state.name,))
             if other is None or not self._budget.take(self._clock.monotonic_s()):
                 return None
+            self._rerouted(run.route, state.name, "hedge", "slow")
             return other
 
-        return await hedged(self._caller, run.course.hedge, state, second, part.batch, run.errand)
+        return await hedged(
+            self._caller, run.course.hedge, state, second, part.batch, run.errand, reason
+        )
 
     async def _after(
         self,
         error: EmbedwayError,
         run: _Run,
         part: Part,
+        before: TargetState,
         calls: Counter[str],
         refused: frozenset[str],
     ) -> TargetState | None:
@@ -236,13 +283,17 @@ class Dispatcher:
             raise error
         # Who refused a larger part is asked about its single inputs only.
         closed = refused if part.batch.count > 1 else frozenset()
-        state = run.next(calls.keys() | closed)
+        with run.errand.journal.phase("plan", self._clock) as phase:
+            state = run.next(calls.keys() | closed)
+            phase.facts = _reasons(run, state)
         again = [name for name, times in calls.items() if times < _CALLS_A_TARGET]
         if state is None and remedy is Remedy.ANOTHER_TARGET_OR_LATER and again:
             await self._pause(_BACK_OFF_S, run.errand)
             state = run.next(calls.keys() - set(again) | closed)
         if state is not None:
             await self._pay(run.errand)
+            kind = "retry" if state is before else "fallback"
+            self._rerouted(run.route, before.name, kind, error.code)
         return state
 
     async def _give_up(
@@ -266,8 +317,9 @@ class Dispatcher:
             if not self._budget.take(self._clock.monotonic_s()):
                 # Looking is a luxury: without room for it the whole part is told of.
                 raise error
+            self._rerouted(run.route, state.name, "split", error.code)
             try:
-                await self._see_through(run, half, state, refused, digs=False)
+                await self._see_through(run, half, state, refused, digs=False, reason="part")
             except UpstreamError as inner:
                 failures.append((half, inner))
         if len(failures) > 1 and isinstance(error, UpstreamContractError):
@@ -286,6 +338,14 @@ class Dispatcher:
         if self._clock.monotonic_s() + seconds >= errand.deadline_s:
             raise DeadlineExceededError("the deadline of the request has passed")
         await asyncio.sleep(seconds)
+
+
+def _reasons(run: _Run, state: TargetState | None) -> tuple[Fact, ...]:
+    """What a trace says of a choice."""
+    choice = run.course.plan.why(run.errand.needs, state)
+    target = "" if state is None else state.name
+    return (("rule", choice.rule), ("target", target), ("reason", choice.reason),
+            ("passed", choice.passed))  # fmt: skip
 
 
 def _nobody(run: _Run) -> EmbedwayError:

@@ -6,6 +6,7 @@ refused, and has to be written again.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -15,10 +16,18 @@ from router.domain.errors import ConfigurationError
 from router.domain.types import Float32Array, TokenBatch
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A space's golden batches and, where a file has them, their vectors (n, d) float32."""
+
+    batches: Sequence[TokenBatch]
+    vectors: Float32Array | None
+
+
 def save(path: Path, batches: Sequence[TokenBatch], vectors: Float32Array) -> None:
     """Write vectors (n, d) float32 of golden batches."""
     with path.open("wb") as file:
-        np.savez(file, golden=np.array(_fingerprint(batches)), vectors=vectors)
+        np.savez(file, golden=np.array(fingerprint(batches)), vectors=vectors)
 
 
 def load(path: Path, batches: Sequence[TokenBatch], dimensions: int) -> Float32Array:
@@ -29,7 +38,7 @@ def load(path: Path, batches: Sequence[TokenBatch], dimensions: int) -> Float32A
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise ConfigurationError(f"{path}: is no file of reference vectors") from error
     count = sum(batch.count for batch in batches)
-    if golden != _fingerprint(batches) or vectors.shape != (count, dimensions):
+    if golden != fingerprint(batches) or vectors.shape != (count, dimensions):
         raise ConfigurationError(
             f"{path}: was written for other golden texts, another tokenizer or dimension: "
             "write it again with `embedway verify --write`"
@@ -37,7 +46,8 @@ def load(path: Path, batches: Sequence[TokenBatch], dimensions: int) -> Float32A
     return vectors
 
 
-def _fingerprint(batches: Sequence[TokenBatch]) -> str:
+def fingerprint(batches: Sequence[TokenBatch]) -> str:
+    """What tells whether golden texts are cut into the same ids."""
     digest = hashlib.sha256()
     for batch in batches:
         digest.update(batch.lengths.tobytes() + batch.ids.tobytes())

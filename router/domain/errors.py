@@ -2,7 +2,7 @@
 
 EmbedwayError
 ├── ConfigurationError            the configuration, or the machine, does not allow a start
-├── RequestError                  the caller has to change the request; retrying will not help
+├── RequestError                  the caller's request is at fault: as a rule it has to be changed
 │   ├── AuthenticationError
 │   ├── ScopeError
 │   ├── UnknownModelError
@@ -14,7 +14,8 @@ EmbedwayError
 │   │   └── TextTooLongError
 │   ├── DimensionError
 │   ├── SpaceMismatchError
-│   └── BodyTooLargeError
+│   ├── BodyTooLargeError
+│   └── RequestTimeoutError       it did not arrive; nothing of ours was slow
 ├── DeadlineExceededError         the time that the request was given is over
 ├── OverloadedError               no room now; the same request may succeed later
 ├── QuotaError                    a quota does not allow the request
@@ -23,6 +24,7 @@ EmbedwayError
 │   └── PriceUnknownError         a budget applies, and a target that may be called has no price
 ├── KeysUnavailableError          nobody can say now whether a key is good; never "it is wrong"
 ├── StoreUnavailableError         the database is needed now and cannot be reached
+├── CacheUnavailableError         the cache that routers share; no caller ever hears of it
 └── UpstreamError                 a target failed
     ├── UpstreamUnavailableError  it cannot be reached, is starting, or is going away
     ├── UpstreamOverloadedError   it has no room now
@@ -131,6 +133,13 @@ class BodyTooLargeError(RequestError):
     code = "body_too_large"
 
 
+class RequestTimeoutError(RequestError):
+    """The request's body did not come in the time that a request is given."""
+
+    code = "request_timeout"
+    retryable = True
+
+
 class DeadlineExceededError(EmbedwayError):
     """The answer was not there when the request's time was over."""
 
@@ -217,6 +226,13 @@ class StoreUnavailableError(EmbedwayError):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class CacheUnavailableError(EmbedwayError):
+    """The cache that routers share cannot be asked. Requests go on without it."""
+
+    code = "cache_unavailable"
+    retryable = True
 
 
 class UpstreamError(EmbedwayError):

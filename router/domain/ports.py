@@ -1,22 +1,27 @@
 """What the pipeline needs from the rooms it brings together."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from router.domain.errors import QuotaError
+from router.domain.journal import Attempt, Call, Ending, Facts, Journal
 from router.domain.quotas import Ask, Grant, Quota
 from router.domain.reports import UsageQuestion, UsageSum
 from router.domain.tenants import KeyChange, KeyDescription, NewKey, Tenant, TenantChange
 from router.domain.types import Float32Array, KeyChanges, KnownKey, TokenBatch
+from router.domain.usage import Receipt, UsageRecord
 
 
 class Upstream(Protocol):
     """A wire protocol to one target. It translates and calls; it never chooses or retries."""
 
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
         """Vectors (n, dimension) float32 of the n sequences, in order.
 
         Raises UpstreamError, or DeadlineExceededError after `timeout_s` seconds. Cancelling it
-        gives the work up at the target too.
+        gives the work up at the target too. `call` is its place in the request's trace.
         """
         ...
 
@@ -29,6 +34,51 @@ class Upstream(Protocol):
         ...
 
 
+class Recorder(Protocol):
+    """Who wants to know what happens to requests. It never makes one wait, and never fails one."""
+
+    def begin(self, traceparent: str | None, tracestate: str | None, begun_s: float) -> Journal:
+        """The journal of a new request, in the trace that its headers name or in one of its own."""
+        ...
+
+    def end(self, journal: Journal, facts: Facts, ending: Ending) -> None:
+        """The request is over; its journal and facts do not change any more."""
+        ...
+
+
+class SharedStore(Protocol):
+    """Bytes by key that several routers see. Every method may raise CacheUnavailableError.
+
+    Nothing here waits without end: who calls bounds the time, and cancelling is safe.
+    """
+
+    async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The value of each key, or None, in one call."""
+        ...
+
+    async def write(
+        self, new: Mapping[bytes, bytes], instead: Mapping[bytes, bytes], ttl_s: float
+    ) -> None:
+        """Keep `new` where nothing is kept yet, and `instead` whatever is, for so long."""
+        ...
+
+    async def append(self, key: bytes, value: bytes, ttl_s: float) -> int:
+        """Add to the end of a value, which is kept for so long from now; its length in bytes."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections; raises nothing."""
+        ...
+
+
+@runtime_checkable
+class Pads(Protocol):
+    """An upstream that fills batches up: `tokens` sent so far, and `places` with the padding."""
+
+    tokens: int
+    places: int
+
+
 class TargetReports(Protocol):
     """Who wants to know what a target says of itself beside its vectors."""
 
@@ -38,6 +88,28 @@ class TargetReports(Protocol):
 
     def billed(self, counted_tokens: int, billed_tokens: int) -> None:
         """The target bills a call that the router counts otherwise, or alike."""
+        ...
+
+
+class RequestReports(Protocol):
+    """Who counts what becomes of requests; on the way of every one, so it never waits."""
+
+    def embedded(
+        self, route: str, tenant: str, tokens: int, saved_tokens: int, receipt: Receipt | None
+    ) -> None:
+        """A request has its vectors; `saved_tokens` of its tokens nobody had to compute."""
+        ...
+
+    def unanswered(self, tenant: str, receipt: Receipt) -> None:
+        """A request that was let in ended without vectors; its calls may cost something."""
+        ...
+
+    def attempted(self, attempts: Sequence[Attempt], trace_id: str) -> None:
+        """Calls that a request made, however they ended; an empty `trace_id` is no trace."""
+        ...
+
+    def refused(self, tenant: str, error: QuotaError) -> None:
+        """A quota stood in the way of a request."""
         ...
 
 
@@ -228,6 +300,14 @@ class UsageReader(Protocol):
         ...
 
 
+class RecordReader(Protocol):
+    """Single records of the ledger; blocking. Raises StoreUnavailableError."""
+
+    def of_request(self, request_id: str, most: int = 10) -> list[UsageRecord]:
+        """Records of requests that bear the name, newest first."""
+        ...
+
+
 class UsageSpool(Protocol):
     """Usage on this machine's disk, before it is in the ledger."""
 
@@ -239,6 +319,11 @@ class UsageSpool(Protocol):
     @property
     def end(self) -> int:
         """The position after the last entry."""
+        ...
+
+    @property
+    def recorded(self) -> int:
+        """Records written so far."""
         ...
 
     @property

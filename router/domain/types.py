@@ -1,11 +1,14 @@
 """The words of the domain as data: space, target, route, caller, request, result."""
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
+from router.domain.journal import Attempt, Journal
 from router.domain.usage import Receipt
 
 Float32Array = npt.NDArray[np.float32]
@@ -19,7 +22,10 @@ class Space:
     `matryoshka` is the inclusive range of dimensions that a slice may have, or None where the
     model was not trained for it. `prompts` maps an input type to a template with `{text}` and,
     where the model follows instructions, `{instruction}`; `provider_input_types` maps it to the
-    word of a provider that prompts by itself.
+    word of a provider that prompts by itself. `tokenizer_id` tells one tokenizer from another.
+
+    `id` (16 bytes) is a hash of all that shapes vectors or the ids that they are kept by: a space
+    that is declared anew, under its old name, has another one.
     """
 
     name: str
@@ -32,6 +38,20 @@ class Space:
     prompts: dict[str, str] = field(default_factory=dict)
     default_instruction: str | None = None
     provider_input_types: dict[str, str] = field(default_factory=dict)
+    tokenizer_id: str = ""
+    id: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Not max_tokens and matryoshka: they bound what is asked for, and change no vector.
+        identity = {
+            name: getattr(self, name)
+            for name in (
+                "name", "model", "revision", "dimensions", "lowercase", "prompts",
+                "default_instruction", "provider_input_types", "tokenizer_id",
+            )
+        }  # fmt: skip
+        text = json.dumps(identity, sort_keys=True).encode()
+        object.__setattr__(self, "id", hashlib.blake2b(text, digest_size=16).digest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +150,13 @@ class TokenBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One call to one target; `outcome` is "ok", "cancelled", or the code of its error."""
-
-    target: str
-    outcome: str
-    latency_ms: float
-    inputs: int
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
     """What a front door understood: n inputs, all text or all token ids.
 
     `deadline_s` is on the monotonic clock. `pinned_space` is the caller's own check that the
     answer will come from the space its index was built in. `tag` is a word that rules may look
-    at; `cache` allows vectors to be remembered, and taken from memory.
+    at; `cache` allows vectors to be remembered, and taken from memory. What happens to it is noted
+    in its `journal`.
     """
 
     model: str
@@ -161,7 +171,7 @@ class EmbeddingRequest:
     tag: str | None = None
     cache: bool = True
     request_id: str = ""
-    trace_id: str = ""
+    journal: Journal = field(default_factory=Journal, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,13 @@ from router.telemetry.logs import Log
 
 _LOOK_S = 1.0
 _RETENTION_S = 3600.0
-# After the store failed, so that it is not stormed while it comes back.
+# After the store failed: not stormed while it comes back, and even the rarest work tries it soon.
 _PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 30.0
 _FLUSH_S = 5.0
 _DAY_S = 86_400.0
+
+Work = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +69,14 @@ class Bookkeeper:
         self._log = log
         self._keeper = Keeper(plans.active, desk, clock)
         self._changed_s = clock.wall_s()
-        self._is_store_up = True
+        # Work whose latest round the store failed. That which looks for changes asks it in every
+        # round, so there is always one that knows; others may have had nothing to ask it.
+        self._failed: set[Work] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin all of it."""
-        work: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+        work: list[tuple[float, Work]] = [
             (TICK_S, self._keeper.tick),
             (PUMP_S, self._pump.tick),
             (_LOOK_S, self._see_changes),
@@ -103,23 +108,31 @@ class Bookkeeper:
         self._desk.close()
         self._backing.spool.close(remove=is_settled)
 
-    async def _repeat(self, every_s: float, work: Callable[[], Awaitable[None]]) -> None:
+    @property
+    def is_store_up(self) -> bool:
+        """Whether the store did all that it was last asked for by each kind of work."""
+        return not self._failed
+
+    async def _repeat(self, every_s: float, work: Work) -> None:
         while True:
+            pause_s = every_s
             try:
                 await work()
-                self._report(is_up=True)
-                await asyncio.sleep(every_s)
             except StoreUnavailableError:
-                self._report(is_up=False)
-                await asyncio.sleep(max(every_s, _PAUSE_S))
+                self._report(self._failed | {work})
+                pause_s = min(max(every_s, _PAUSE_S), _LONGEST_PAUSE_S)
             except Exception as error:  # noqa: BLE001 - the top of a worker loop
                 self._log.event("defect", method="metering", error=type(error).__name__)
-                await asyncio.sleep(max(every_s, _PAUSE_S))
+                pause_s = max(every_s, _PAUSE_S)
+            else:
+                self._report(self._failed - {work})
+            await asyncio.sleep(pause_s)
 
-    def _report(self, *, is_up: bool) -> None:
-        if is_up != self._is_store_up:
-            self._is_store_up = is_up
-            self._log.event("store", ready=is_up)
+    def _report(self, failed: set[Work]) -> None:
+        """Say so when the first work fails, and when the last one is done again."""
+        was_up, self._failed = self.is_store_up, failed
+        if self.is_store_up != was_up:
+            self._log.event("store", ready=self.is_store_up)
 
     async def _see_changes(self) -> None:
         changed, self._changed_s = await asyncio.to_thread(

@@ -28,6 +28,11 @@ class Desk:
         self._thread = ThreadPoolExecutor(1, "leases")
         self._queue: list[tuple[Ask, asyncio.Future[Grant]]] = []
         self._worker: asyncio.Task[None] | None = None
+        self.granted = 0
+        self.refused = 0
+        self.failed = 0
+        self.transactions = 0
+        self.returned = 0
 
     async def take(self, ask: Ask) -> Grant:
         """The store's answer; StoreUnavailableError. No two for one window at the same time."""
@@ -50,14 +55,18 @@ class Desk:
         while self._queue:
             batch, self._queue = self._queue[:_MOST_ASKS], self._queue[_MOST_ASKS:]
             asks = [ask for ask, _ in batch]
+            self.transactions += 1
             try:
                 grants = await self.run(self.leases.take, asks, self._clock.wall_s())
             except Exception as error:  # noqa: BLE001 - the top of a worker loop: nobody may hang
+                self.failed += len(batch)
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(_told(error))
                 continue
             for (_, future), grant in zip(batch, grants, strict=True):
+                self.granted += grant.amount is not None
+                self.refused += grant.amount is None
                 if not future.done():
                     future.set_result(grant)
 

@@ -74,6 +74,7 @@ class Keeper:
             holding.is_unsure = False
         try:
             await self._desk.run(self._desk.leases.give_back, keeps)
+            self._desk.returned += len(keeps)
         except StoreUnavailableError:
             for holding in given:
                 holding.is_unsure = True

@@ -21,11 +21,15 @@ class Meter:
         spool: UsageSpool,
         prices: Mapping[str, int | None],
         clock: Clock,
+        numbers: "itertools.count[int] | None" = None,
     ) -> None:
-        """`prices` are nano-USD per million tokens by target, None where it is not known."""
+        """`prices` are nano-USD per million tokens by target, None where it is not known.
+
+        `numbers` name this process's requests: meters that write to one spool share them.
+        """
         self._plans = plans
         self._books = Books(spool, prices, clock)
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(1) if numbers is None else numbers
         self._dearest: dict[str, int | None] = {}
 
     async def reserve(self, asked: Asked, tokens: int) -> Reservation:

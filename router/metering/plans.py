@@ -87,17 +87,30 @@ class Plans:
             for key in [key for key, plan in plans.items() if plan.subjects & changed]:
                 del plans[key]
 
+    def redeclare(self, declared: Mapping[Subject, Sequence[Quota]]) -> None:
+        """The configuration declares other quotas from now on; what is leased and spent stays."""
+        self._declared = declared
+        self._generation += 1
+        self._young, self._old = {}, {}
+
     def counters(self) -> list[Counter]:
         """Soft and shadow quotas in use."""
         return list(self._counters.values())
+
+    def quotas(self) -> list[Quota]:
+        """Quotas in use, of every mode."""
+        return [one.quota for kind in (self._purses, self._counters) for one in kind.values()]
 
     async def _load(self, key: PlanKey) -> Plan:
         generation = self._generation
         tenant, name, route = key
         subjects = (("tenant", tenant), ("key", f"{tenant}:{name}"), ("route", route))
-        quotas = [quota for subject in subjects for quota in self._declared.get(subject, ())]
+        stored: Sequence[Quota] = ()
         if self._stored is not None:
-            quotas += await asyncio.to_thread(self._stored.of, subjects)
+            stored = await asyncio.to_thread(self._stored.of, subjects)
+        # Read last: what was declared before the store answered may hold no more.
+        declared = [quota for subject in subjects for quota in self._declared.get(subject, ())]
+        quotas = [*declared, *stored]
         plan = self._plan(frozenset(subjects), quotas)
         # Not kept where something changed meanwhile: it may be out of date already.
         if generation == self._generation:
@@ -123,7 +136,9 @@ class Plans:
         if purse is None:
             purse = Purse(quota, self._desk, self._clock, self._numbers, self.active)
             self._purses[quota.id] = purse
-        # The limit may have changed; what is leased stays so.
+        elif quota.limit < purse.quota.limit:
+            # What was leased under the higher limit goes back: the store grants by the new one.
+            purse.retire()
         purse.quota = quota
         return purse
 

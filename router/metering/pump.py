@@ -23,12 +23,23 @@ class Pump:
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._read = 0
         self._written = 0
+        self._records = 0
         self._synced_s = clock.monotonic_s()
 
     @property
     def is_done(self) -> bool:
         """Whether the ledger has all that is in the spool."""
         return self._written == self._spool.end
+
+    @property
+    def behind_bytes(self) -> int:
+        """Bytes of the spool that the ledger has not seen."""
+        return self._spool.end - self._written
+
+    @property
+    def behind(self) -> int:
+        """Records of the spool that the ledger does not have."""
+        return max(0, self._spool.recorded - self._records)
 
     async def tick(self) -> None:
         """Write what there is; StoreUnavailableError, and then the next tick begins there again."""
@@ -51,6 +62,7 @@ class Pump:
         self._written = known
         if known == after:
             self._read = after
+            self._records += len(records)
         elif start < known < after:
             # A part had been written, and its answer was lost.
             self._read = known

@@ -19,7 +19,6 @@ from router.policy.windows import span_of
 
 Amounts = tuple[int, int, int]  # requests, tokens, nano-USD
 Holdings = list[tuple[Holding, int]]  # each with the index of its unit's amount
-_NOTHING: Amounts = (0, 0, 0)
 _USD = 2
 # A budget nears its end when this part of it is left.
 _NEAR = 10
@@ -33,12 +32,12 @@ class Books:
     prices: Mapping[str, int | None]
     clock: Clock
 
-    def cost(self, computed: Mapping[str, int]) -> int | None:
-        """What the tokens computed by each target cost, in nano-USD; None without a price.
+    def cost(self, billed: Mapping[str, int]) -> int | None:
+        """What these tokens cost at each target, in nano-USD; None without a price.
 
         Rounded up once and not for each target, so that it never exceeds what was reserved.
         """
-        prices = [(tokens, self.prices[target]) for target, tokens in computed.items()]
+        prices = [(tokens, self.prices[target]) for target, tokens in billed.items()]
         if any(price is None for _, price in prices):
             return None
         return cost_nano_usd(1, sum(tokens * (price or 0) for tokens, price in prices))
@@ -57,23 +56,29 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a request was answered, and by whom.
+    """How a request ended: who answered it or, where nobody did, may have worked for it.
 
-    `computed`: tokens of the calls that gave vectors, by target; `cached_tokens` nobody computed.
+    `tokens` are those of its inputs, without an answer those of the calls that may be billed;
+    `billed` has these by target. `cached_tokens` nobody computed. `status` is the ledger's.
     """
 
     target: str
     tokens: int
     cached_tokens: int
-    computed: Mapping[str, int]
+    billed: Mapping[str, int]
     attempts: int
+    status: str = OK
+
+
+# What stands on disk until a request has ended, for whoever finds it after a crash.
+_LOST = Outcome("", 0, 0, {}, 0, LOST)
 
 
 class Reservation:
-    """What one request has set aside, until it is settled or refunded: exactly one of both."""
+    """What one request has set aside, until it is settled, once, however it ends."""
 
-    __slots__ = ("_amounts", "_asked", "_begun_s", "_books", "_holdings", "_intent", "_name",
-                 "_number", "_plan", "_rows", "_spans", "_time_s")  # fmt: skip
+    __slots__ = ("_amounts", "_asked", "_begun_s", "_books", "_cost", "_holdings", "_intent",
+                 "_name", "_number", "_plan", "_rows", "_spans", "_time_s")  # fmt: skip
 
     def __init__(
         self,
@@ -95,6 +100,7 @@ class Reservation:
         self._plan = plan
         self._holdings = holdings
         self._amounts = amounts
+        self._cost = cost
         self._begun_s = books.clock.monotonic_s()
         self._time_s = books.clock.wall_s()
         for counter, _ in plan.counters:
@@ -103,7 +109,7 @@ class Reservation:
         self._spans = [counter.span for counter, _ in plan.counters]
         self._name = f"{books.spool.holder}-{number}"
         self._rows = self._charges(amounts)
-        self._intent = books.spool.intend(number, self._record("", LOST, amounts, cost, 0))
+        self._intent = books.spool.intend(number, self._record(_LOST, amounts, cost))
 
     @property
     def is_near_the_end(self) -> bool:
@@ -115,10 +121,18 @@ class Reservation:
         )
 
     def settle(self, outcome: Outcome) -> Receipt:
-        """The request was answered: spend what that costs, and free the rest."""
-        cost = self._books.cost(outcome.computed)
-        amounts = (1, outcome.tokens, cost or 0)
-        self._end(outcome.target, OK, amounts, cost, outcome.attempts, outcome.cached_tokens)
+        """The request has ended: spend what that costs, and free the rest.
+
+        An answer counts as a request with all its tokens. Without one only work is paid for that a
+        target may ask money for: else who leaves or fails in time would spend without limit.
+        """
+        cost = self._books.cost(outcome.billed)
+        if cost is not None and self._cost is not None:
+            # Calls that nobody waited for may add up to more than what was set aside.
+            cost = min(cost, self._cost)
+        is_charged = outcome.status == OK or bool(outcome.billed)
+        amounts = (int(is_charged), min(outcome.tokens, self._amounts[1]), cost or 0)
+        self._end(outcome, amounts, cost)
         plan = self._plan
         return Receipt(
             cost_nano_usd=cost,
@@ -127,36 +141,16 @@ class Reservation:
             over=_passed(plan) if plan.counters else (),
         )
 
-    def refund(self, status: str, attempts: int) -> None:
-        """The request was not answered: it costs nothing."""
-        self._end("", status, _NOTHING, 0, attempts)
-
-    def _end(
-        self,
-        target: str,
-        status: str,
-        amounts: Amounts,
-        cost: int | None,
-        attempts: int,
-        cached_tokens: int = 0,
-    ) -> None:
+    def _end(self, outcome: Outcome, amounts: Amounts, cost: int | None) -> None:
         # First on disk, then free for others: should the disk be full, it stays set aside.
-        payload = self._record(target, status, amounts, cost, attempts, cached_tokens)
+        payload = self._record(outcome, amounts, cost)
         self._books.spool.record(self._number, payload, self._intent)
         for holding, index in self._holdings:
             holding.settle(self._amounts[index], amounts[index])
         for (counter, index), span in zip(self._plan.counters, self._spans, strict=True):
             counter.add(amounts[index], span)
 
-    def _record(
-        self,
-        target: str,
-        status: str,
-        amounts: Amounts,
-        cost: int | None,
-        attempts: int,
-        cached_tokens: int = 0,
-    ) -> bytes:
+    def _record(self, outcome: Outcome, amounts: Amounts, cost: int | None) -> bytes:
         """The usage record, as `domain.usage.UsageRecord` lays it out."""
         asked = self._asked
         # Most often what was set aside is what is spent.
@@ -166,8 +160,9 @@ class Reservation:
             (
                 self._name, asked.request_id, self._time_s,
                 asked.caller.tenant, asked.caller.key_name, asked.route.name,
-                asked.route.space.name, asked.count, target, status, amounts[1], cost,
-                cached_tokens, attempts, int(latency_s * 1e6), asked.trace_id, rows,
+                asked.route.space.name, asked.count, outcome.target, outcome.status,
+                amounts[1], cost, outcome.cached_tokens, outcome.attempts,
+                int(latency_s * 1e6), asked.trace_id, rows,
             )
         )  # fmt: skip
 

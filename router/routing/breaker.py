@@ -21,15 +21,22 @@ class BreakerLimits:
 
 
 class Breaker:
-    """The breaker of one target. Every `started` is followed by exactly one of the three ends."""
+    """The breaker of one target. Every `started` is followed by exactly one of the three ends.
+
+    Calls are numbered, since an end has to be told apart by when its call began: one from before
+    the opening comes home late and proves nothing; one that was let pass while open, for want of
+    another target, is no probe, though its vectors are as good a proof.
+    """
 
     def __init__(self, limits: BreakerLimits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._outcomes: deque[bool] = deque(maxlen=limits.window)
         self._consecutive = 0
         self._opened_s: float | None = None
         self._open_s = limits.open_s
-        self._probing = False
+        self._started = 0
+        self._last_before_opening = 0
+        self._probe: int | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -44,50 +51,56 @@ class Breaker:
 
     def allows(self, now_s: float) -> bool:
         """Whether a call may start now: always when closed, one at a time when half-open."""
-        return self._opened_s is None or (not self._probing and self.remaining_s(now_s) == 0.0)
+        return self._opened_s is None or (self._probe is None and self.remaining_s(now_s) == 0.0)
 
-    def started(self) -> None:
-        """A call starts, which `allows` has let pass."""
-        if self._opened_s is not None:
-            self._probing = True
+    def started(self, now_s: float) -> int:
+        """A call starts, whether or not it was allowed; its number, to be told at its end."""
+        self._started += 1
+        if self._opened_s is not None and self.allows(now_s):
+            self._probe = self._started
+        return self._started
 
-    def succeeded(self) -> None:
+    def succeeded(self, call: int) -> None:
         """A call gave vectors."""
         if self._opened_s is not None:
-            # A call from before the opening that comes home late proves nothing.
-            if self._probing:
+            if call > self._last_before_opening:
                 self.reset()
             return
         self._consecutive = 0
         self._outcomes.append(True)
 
-    def failed(self, now_s: float) -> None:
+    def failed(self, call: int, now_s: float) -> None:
         """A call failed through the target's fault."""
         if self._opened_s is not None:
-            # Nor do late failures: only a probe that was due makes the pause longer.
-            if self.remaining_s(now_s) == 0.0:
-                self._probing = False
-                self._open_s = min(self._limits.longest_open_s, self._open_s * 2)
-                self._opened_s = now_s
+            # Only the probe makes the pause longer.
+            if call == self._probe:
+                self._open_s = min(self.limits.longest_open_s, self._open_s * 2)
+                self._open(now_s)
             return
         self._consecutive += 1
         self._outcomes.append(False)
-        if self._consecutive >= self._limits.consecutive_failures or self._fails_too_often():
-            self._opened_s = now_s
+        if self._consecutive >= self.limits.consecutive_failures or self._fails_too_often():
+            self._open(now_s)
 
-    def abandoned(self) -> None:
+    def abandoned(self, call: int) -> None:
         """A call ended without telling anything of the target."""
-        self._probing = False
+        if call == self._probe:
+            self._probe = None
 
     def reset(self) -> None:
         """Close, and forget what was."""
         self._outcomes.clear()
         self._consecutive = 0
         self._opened_s = None
-        self._open_s = self._limits.open_s
-        self._probing = False
+        self._open_s = self.limits.open_s
+        self._probe = None
+
+    def _open(self, now_s: float) -> None:
+        self._opened_s = now_s
+        self._last_before_opening = self._started
+        self._probe = None
 
     def _fails_too_often(self) -> bool:
         seen = len(self._outcomes)
         failures = seen - sum(self._outcomes)
-        return seen >= self._limits.least_outcomes and failures >= seen * self._limits.failure_ratio
+        return seen >= self.limits.least_outcomes and failures >= seen * self.limits.failure_ratio

@@ -1,5 +1,6 @@
 """What a request asks of a target, and what rules may look at."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ class Needs:
     minute: int = 0
     may_spend: bool = True
     script: Callable[[], str | None] = lambda: None
+    language: Callable[[], str | None] = lambda: None
 
 
 def needs_of(
@@ -31,8 +33,13 @@ def needs_of(
     texts: Sequence[str] | None,
     wall_s: float,
     may_spend: bool = True,
+    language_of: Callable[[str], str | None] | None = None,
 ) -> Needs:
     """Needs of a whole request; `texts` are the caller's own, without prompt."""
+    # Both are found out only if a rule asks; and the language, which costs more, once.
+    language = None
+    if texts and language_of is not None:
+        language = functools.cache(lambda: language_of(" ".join(texts[:8])))
     return Needs(
         tokens=batch.total,
         longest=batch.total if batch.count == 1 else int(batch.lengths.max()),
@@ -42,9 +49,13 @@ def needs_of(
         input_type=input_type,
         minute=int(wall_s // 60) % 1440,
         may_spend=may_spend,
-        # Found out only if a rule asks.
         script=lambda: script_of(" ".join(texts[:8])) if texts else None,
+        language=language or _unknown,
     )
+
+
+def _unknown() -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,7 @@ class Condition:
     tags: frozenset[str] | None = None
     input_types: frozenset[str] | None = None
     scripts: frozenset[str] | None = None
+    languages: frozenset[str] | None = None
     least_tokens: int | None = None
     most_tokens: int | None = None
     from_minute: int | None = None
@@ -70,6 +82,7 @@ class Condition:
             and (self.most_tokens is None or needs.longest <= self.most_tokens)
             and self._is_hour(needs.minute)
             and (self.scripts is None or needs.script() in self.scripts)
+            and (self.languages is None or needs.language() in self.languages)
         )
 
     def _is_hour(self, minute: int) -> bool:

@@ -2,10 +2,15 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
 from router.routing.needs import ALWAYS, Condition, Needs
 from router.routing.strategies import Strategy
 from router.routing.targets import TargetState
+
+# A trace is read by people: of fifty targets that are down it need not name them all.
+_MOST_REASONS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,14 @@ class Plan:
     course: str
     candidates: tuple[Candidate, ...]
     excluded: tuple[Candidate, ...]
+
+
+class Choice(NamedTuple):
+    """Why a target was chosen, or none, by which rule; `passed` names those that cannot be."""
+
+    rule: str
+    reason: str
+    passed: tuple[str, ...]
 
 
 class RoutePlan:
@@ -65,6 +78,16 @@ class RoutePlan:
             if state.is_last_resort():
                 yield state
 
+    def way(self, needs: Needs) -> object:
+        """Equal for requests that would be sent to the same targets for the same reasons.
+
+        Those go by one rule, near the end of a budget or not, and are fit for the same targets.
+        """
+        course = self._course(needs)
+        order = course.strategy.order(needs.tokens)
+        fit = frozenset(state.name for state in order if self._misfit(state, needs) is None)
+        return course, needs.may_spend, fit
+
     def explain(self, needs: Needs) -> Plan:
         """The same with every reason, for people and traces."""
         course = self._course(needs)
@@ -79,6 +102,18 @@ class RoutePlan:
                 reason = course.strategy.reason(state, needs.tokens)
                 candidates.append(Candidate(state.name, reason))
         return Plan(course.name, (*candidates, *dearer), tuple(excluded))
+
+    def why(self, needs: Needs, chosen: TargetState | None) -> Choice:
+        """The reasons for a choice that was just made, for traces: not more than a line of them."""
+        course = self._course(needs)
+        reason = "" if chosen is None else course.strategy.reason(chosen, needs.tokens)
+        passed: list[str] = []
+        for state in islice(course.strategy.order(needs.tokens), _MOST_REASONS):
+            if state is not chosen:
+                obstacle = self._misfit(state, needs) or state.obstacle()
+                if obstacle is not None:
+                    passed.append(f"{state.name}: {obstacle}")
+        return Choice(course.name, reason, tuple(passed))
 
     def _course(self, needs: Needs) -> Course:
         for course in self._courses[:-1]:

@@ -38,7 +38,10 @@ class Priority:
 
 @dataclass
 class Cheapest:
-    """By price, dearer ones last; past one whose calls are predicted to take too long."""
+    """By price, dearer ones last; past one whose calls are predicted to take too long.
+
+    By the latency that it has shown, and by the tokens in flight there at the rate that it gives.
+    """
 
     states: Sequence[TargetState]
     spill_over_s: float = math.inf
@@ -52,7 +55,7 @@ class Cheapest:
         del tokens
         late: list[TargetState] = []
         for state in self._sorted:
-            if state.predicted_s() > self.spill_over_s:
+            if state.predicted_wait_s() > self.spill_over_s:
                 late.append(state)
             else:
                 yield state
@@ -63,8 +66,8 @@ class Cheapest:
         del tokens
         price = state.limits.price_usd
         text = "price unknown" if price is None else f"{price:g} USD per million tokens"
-        if state.predicted_s() > self.spill_over_s:
-            text += f", predicted to take {state.predicted_s():.2f} s: passed over"
+        if state.predicted_wait_s() > self.spill_over_s:
+            text += f", predicted to take {state.predicted_wait_s():.2f} s: passed over"
         return text
 
 

@@ -40,10 +40,14 @@ class Record:
     standing: Standing = Standing.UNVERIFIED
     last: Agreement | None = None
     fault: str | None = None
+    # When the next comparison is due, on the event loop's clock.
+    due_s: float = 0.0
+    # Whether vectors of the golden texts were seen; one that is trusted has a standing before that.
+    measured: bool = False
 
     def judge(self, standing: Standing, found: Agreement, tolerance: Tolerance) -> Standing:
         """The standing after a comparison; `standing` is the one before it."""
-        self.last, self.fault = found, tolerance.fault(found)
+        self.last, self.fault, self.measured = found, tolerance.fault(found), True
         if standing is Standing.QUARANTINED and self.standing is not Standing.QUARANTINED:
             # A canary put it out meanwhile: what it passed before that counts for nothing.
             self.passes = 0

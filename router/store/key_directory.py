@@ -4,10 +4,10 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, Row, Select, select
+from sqlalchemy import Engine, Row, Select, func, select
 
 from router.domain.tenants import Source
 from router.domain.types import Caller, KeyChanges, KnownKey, Scope
@@ -47,6 +47,14 @@ class SqlKeyDirectory:
         """What has changed after a revision, in one indexed query; StoreUnavailableError."""
         rows = await self._on_thread(lambda: self._rows(changes_query(since or 0)))
         return _changes(rows, since)
+
+    async def next_expiry_s(self, now_s: float) -> float | None:
+        """When the next of the keys that still hold will end; None where none will."""
+        ends = (keys.c.expires_s, keys.c.grace_until_s)
+        still = keys.c.disabled_s.is_(None)
+        queries = [select(func.min(end).label("end_s")).where(end > now_s, still) for end in ends]
+        rows = [await self._on_thread(partial(self._rows, query)) for query in queries]
+        return min((row[0].end_s for row in rows if row[0].end_s is not None), default=None)
 
     def close(self) -> None:
         """Let the threads go; queries under way end by themselves."""

@@ -44,6 +44,7 @@ class Spool:
         # Requests under way, by the segment that holds their intent: it has to stay.
         self._open: Counter[int] = Counter()
         self._synced = 0
+        self._recorded = 0
 
     @property
     def holder(self) -> str:
@@ -55,6 +56,11 @@ class Spool:
         """The position after the last entry."""
         last = self._last
         return last.number * self._segment_bytes + last.end
+
+    @property
+    def recorded(self) -> int:
+        """Records written so far."""
+        return self._recorded
 
     @property
     def under_way(self) -> int:
@@ -71,6 +77,7 @@ class Spool:
         """Note what the request of an intent has used."""
         self._append(RECORD, number, payload)
         self._open[intent] -= 1
+        self._recorded += 1
 
     def read(self, position: int) -> tuple[list[bytes], int]:
         """Records from a position on, some at a time, and the position after them."""

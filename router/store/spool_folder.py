@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from router.domain.errors import StoreUnavailableError
 from router.store.frames import Entry, entries
 
 _LOCK, _BOOT = "lock", "boot"
@@ -27,12 +28,17 @@ class SpoolFolder:
 
     @classmethod
     def made(cls, state: Path) -> Self:
-        """A new folder for this process in the state folder."""
+        """A new folder for this process in the state folder; StoreUnavailableError."""
         holder = secrets.token_hex(8)
         # Nobody may find it before it is locked.
         hidden = state / f".{holder}"
-        hidden.mkdir(parents=True)
-        (hidden / _BOOT).write_text(_boot_id(), encoding="utf-8")
+        try:
+            hidden.mkdir(parents=True)
+            (hidden / _BOOT).write_text(_boot_id(), encoding="utf-8")
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"the folder store.state ({state}) cannot be written to: {error.strerror}"
+            ) from error
         lock = _locked(hidden / _LOCK)
         assert lock is not None
         return cls(hidden.rename(state / holder), lock)

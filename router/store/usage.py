@@ -1,14 +1,16 @@
 """Reports of usage: sums of the roll-ups by any dimensions."""
 
 from collections.abc import Sequence
+from dataclasses import fields as dataclass_fields
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Row, func, select
 
 from router.domain.reports import Dimension, UsageQuestion, UsageSum
+from router.domain.usage import UsageRecord
 from router.store.engine import reading, transaction
-from router.store.tables import usage_rollups
+from router.store.tables import usage, usage_rollups
 
 _HOUR_S, _DAY_S = 3600, 86_400
 _COLUMNS = usage_rollups.c
@@ -46,6 +48,21 @@ class UsageReports:
         with transaction(reading(self._engine)) as connection:
             rows = connection.execute(query.limit(question.most)).all()
         return [_sum(row, question.by) for row in rows if row.requests]
+
+
+class UsageRecords:
+    """Reads single records of the ledger. Raises StoreUnavailableError."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def of_request(self, request_id: str, most: int = 10) -> list[UsageRecord]:
+        """Records of requests that bear the name, newest first: clients may use one again."""
+        columns = [usage.c[one.name] for one in dataclass_fields(UsageRecord)]
+        query = select(*columns).where(usage.c.request_id == request_id)
+        query = query.order_by(usage.c.time_s.desc()).limit(most)
+        with transaction(reading(self._engine)) as connection:
+            return [UsageRecord(*row) for row in connection.execute(query)]
 
 
 def _stretch(question: UsageQuestion) -> tuple[str, int, int]:

@@ -48,9 +48,7 @@ async def compare(
     """Measure each target of the route in turn and print the table; whether all answered."""
     if model not in settings.routes:
         raise UnknownModelError(f"there is no route {model!r}")
-    table = Table(box=None, pad_edge=False)
-    for title in _TITLES:
-        table.add_column(title, justify="left" if title == "target" else "right")
+    table = new_table()
     answered = True
     async with standing_fleet(settings, environment, clock) as fleet:
         for name in settings.routes[model].targets:
@@ -61,6 +59,14 @@ async def compare(
             answered = answered and bool(figures.latencies_ms)
     console.print(table)
     return answered
+
+
+def new_table() -> Table:
+    """The table of a comparison, without rows."""
+    table = Table(box=None, pad_edge=False)
+    for title in _TITLES:
+        table.add_column(title, justify="left" if title == "target" else "right")
+    return table
 
 
 async def _measured(

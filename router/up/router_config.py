@@ -6,6 +6,10 @@ import yaml
 
 from router.up.local_triton import LocalModel
 
+CONFIG_NAME = "embedway.yaml"
+"""The file's name in the folder of a run."""
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 
 def write_router_config(
     path: Path,
@@ -13,8 +17,16 @@ def write_router_config(
     model: LocalModel,
     triton_port: int,
     key_sha256: str,
+    collector_url: str | None = None,
 ) -> None:
-    """Write YAML with one space, target, route and key; `triton_port` is Triton's gRPC port."""
+    """Write YAML with one space, target, route and key; `triton_port` is Triton's gRPC port.
+
+    Nobody but this machine's user can reach a router that listens on loopback: there the key may
+    also ask how a request went and how targets do.
+
+    Where there is a collector, every request is traced to it: on a machine for trying things
+    out, what was just done is what is looked for.
+    """
     name, card = model.chosen.name, model.card
     space = {
         "model": model.chosen.source,
@@ -33,6 +45,12 @@ def write_router_config(
         "url": f"grpc://127.0.0.1:{triton_port}",
         "model": model.chosen.triton_name,
     }
+    telemetry: dict[str, object] = {}
+    if collector_url is not None:
+        telemetry = {"otlp": {"endpoint": collector_url}, "traces": {"sample_ratio": 1.0}}
+    key: dict[str, object] = {"name": "first", "sha256": key_sha256}
+    if server["host"] in _LOOPBACK:
+        key["scopes"] = ["embed", "usage", "admin"]
     settings = {
         "server": server,
         "spaces": {name: space},
@@ -42,7 +60,8 @@ def write_router_config(
             "url": f"sqlite:///{path.with_name('embedway.db')}",
             "state": str(path.with_name("state")),
         },
+        "telemetry": telemetry,
         "routes": {name: {"targets": ["local"]}},
-        "tenants": {"default": {"keys": [{"name": "first", "sha256": key_sha256}]}},
+        "tenants": {"default": {"keys": [key]}},
     }
     path.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), "utf-8")

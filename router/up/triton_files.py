@@ -13,6 +13,7 @@ from router.up.errors import UpError
 # A secret that the server has no use for.
 _KEPT_BACK = "EMBEDWAY_API_KEY"
 _EXIT_TIMEOUT_S = 10
+_TRACE_EXPORT_MS = 500
 # Everything but inference, health, metadata, configuration and statistics: shared memory would
 # let a client read this machine's memory, the others change the server.
 _CLOSED_APIS = "shared-memory,model-repository,trace,logging"
@@ -92,6 +93,23 @@ def server_options(
         f"--http-restricted-api={_CLOSED_APIS}:x-embedway-closed={secret}",
         f"--grpc-restricted-protocol={_CLOSED_APIS}:x-embedway-closed={secret}",
     ]
+
+
+def trace_options(url: str) -> list[str]:
+    """Export the spans of requests whose `traceparent` comes with them, and of no others.
+
+    The rate is of requests that carry none; one that carries it is traced whatever its sampled
+    flag says, so only the traceparent of sampled requests may be passed on.
+    """
+    settings = [
+        "mode=opentelemetry",
+        "rate=0",
+        "level=TIMESTAMPS",
+        f"opentelemetry,url={url}",
+        # Its own default is five seconds, in which people wonder where the spans are.
+        f"opentelemetry,bsp_schedule_delay={_TRACE_EXPORT_MS}",
+    ]
+    return [f"--trace-config={setting}" for setting in settings]
 
 
 def _libpython_folders() -> list[str]:

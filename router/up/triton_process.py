@@ -10,17 +10,16 @@ import http.client
 import os
 import secrets
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from router.domain.clock import Clock
-from router.up import triton_launcher
 from router.up.cache import abandoned_folders
+from router.up.dependent import command_of
 from router.up.errors import TritonDiedError, UpError
-from router.up.triton_files import Ports, TritonFiles, server_options
+from router.up.free_ports import free_tcp_ports
+from router.up.triton_files import Ports, TritonFiles, server_options, trace_options
 from router.up.triton_log import load_failure, port_was_taken
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the kernel keeps it, not a scratch folder
@@ -48,10 +47,12 @@ class TritonProcess:
         workplace: Path,
         environment: Mapping[str, str],
         clock: Clock,
+        trace_url: str | None = None,
     ) -> None:
         """`folder` is a LivingFolder's; `repository` and `backends` are what the server reads.
 
-        `workplace` is its working directory, where its Python models find modules first.
+        `workplace` is its working directory, where its Python models find modules first. Spans of
+        requests that carry a sampled `traceparent` go to `trace_url`, by OTLP over HTTP.
         """
         self._files = files
         self._folder = folder
@@ -60,6 +61,7 @@ class TritonProcess:
         self._workplace = workplace
         self._environment = environment
         self._clock = clock
+        self._trace_url = trace_url
         self._process: subprocess.Popen[bytes] | None = None
         self._ports: Ports | None = None
         self._was_ready = False
@@ -74,7 +76,7 @@ class TritonProcess:
 
     @property
     def process_id(self) -> int:
-        """Process id of the server, which leads its process group."""
+        """Process id that leads the group of the server and its stubs (see dependent.py)."""
         if self._process is None:
             raise UpError("Triton is not running")
         return self._process.pid
@@ -91,10 +93,11 @@ class TritonProcess:
         options = server_options(
             self._ports, self._repository, self._backends, prefix, secrets.token_hex(16)
         )
-        launcher = [sys.executable, "-I", "-S", triton_launcher.__file__, str(os.getpid())]
+        if self._trace_url is not None:
+            options += trace_options(self._trace_url)
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-                [*launcher, str(self._files.server), *options],
+                command_of([str(self._files.server), *options], _STOP_TIMEOUT_S),
                 cwd=self._workplace,
                 env=self._files.environment(self._environment),
                 stdin=subprocess.DEVNULL,
@@ -190,11 +193,7 @@ class TritonProcess:
 
 def free_ports() -> Ports:
     """Three ports of 127.0.0.1 that nobody listens on right now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return Ports(*(one.getsockname()[1] for one in sockets))
+    return Ports(*free_tcp_ports(3))
 
 
 def region_prefix(folder: Path) -> str:

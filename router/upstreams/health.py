@@ -19,15 +19,25 @@ class HealthWatch:
         self._upstreams = upstreams
         self._report = report
         self._ready = dict.fromkeys(upstreams, False)
+        self._unasked = set(upstreams)
         self._tasks: list[asyncio.Task[None]] = []
 
     def is_ready(self, name: str) -> bool:
         """Whether the target last said that it is ready."""
         return self._ready[name]
 
+    @property
+    def has_asked_all(self) -> bool:
+        """Whether each target has answered once, or failed to."""
+        return not self._unasked
+
     def assume_ready(self) -> None:
         """Take every target for ready until it says otherwise."""
         self._ready = dict.fromkeys(self._ready, True)
+
+    def assume(self, ready: Mapping[str, bool]) -> None:
+        """Go on from what another watch knew of some of the targets."""
+        self._ready.update(ready)
 
     def start(self) -> None:
         """Begin to watch; needs a running event loop."""
@@ -42,9 +52,18 @@ class HealthWatch:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _watch(self, name: str) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            ready = await self._upstreams[name].ready()
-            if ready is not self._ready[name]:
-                self._ready[name] = ready
-                self._report(name, ready)
+            try:
+                await self._ask(name)
+            except Exception as error:  # noqa: BLE001 - the top of a worker loop
+                # Nobody else would ever ask this target again.
+                loop.call_exception_handler({"message": "watching a target", "exception": error})
             await asyncio.sleep(INTERVAL_S)
+
+    async def _ask(self, name: str) -> None:
+        ready = await self._upstreams[name].ready()
+        self._unasked.discard(name)
+        if ready is not self._ready[name]:
+            self._ready[name] = ready
+            self._report(name, ready)

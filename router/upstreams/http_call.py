@@ -51,8 +51,15 @@ class HttpPost:
         """Whether calls may still be made."""
         return not self._session.closed
 
-    async def post(self, url: str, body: bytes, timeout_s: float, max_bytes: int) -> HttpAnswer:
-        """The answer, whatever its status.
+    async def post(
+        self,
+        url: str,
+        body: bytes,
+        timeout_s: float,
+        max_bytes: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> HttpAnswer:
+        """The answer, whatever its status; `headers` go with this call beside those of all.
 
         Raises DeadlineExceededError after `timeout_s` seconds, UpstreamUnavailableError where the
         connection fails, UpstreamContractError where the body is larger than `max_bytes`. A
@@ -63,7 +70,9 @@ class HttpPost:
         try:
             async with (
                 asyncio.timeout(timeout_s),
-                self._session.post(url, data=body, allow_redirects=False, timeout=_NEVER) as answer,
+                self._session.post(
+                    url, data=body, headers=headers, allow_redirects=False, timeout=_NEVER
+                ) as answer,
             ):
                 return HttpAnswer(answer.status, answer.headers, await _read(answer, max_bytes))
         except TimeoutError as error:

@@ -17,7 +17,8 @@ from router.domain.errors import (
     UpstreamRejectedError,
     UpstreamUnavailableError,
 )
-from router.domain.ports import Upstream
+from router.domain.journal import Call, SharedCall
+from router.domain.ports import Pads, Upstream
 from router.domain.types import Float32Array, TokenBatch
 
 
@@ -26,6 +27,7 @@ class _Member:
     batch: TokenBatch
     timeout_s: float
     answer: asyncio.Future[Float32Array]
+    call: Call | None
 
 
 class PackingUpstream:
@@ -38,20 +40,31 @@ class PackingUpstream:
         self._waiting: list[_Member] = []
         self._waiting_tokens = 0
         self._calls: set[asyncio.Task[None]] = set()
+        # Calls that were made of small batches, and how many of these left in them.
+        self.calls = 0
+        self.members = 0
 
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
         """Vectors (n, dimension) float32 of this batch alone, whoever shared its call."""
         if batch.total > self._max_tokens:
-            return await self._upstream.embed(batch, timeout_s)
+            return await self._upstream.embed(batch, timeout_s, call)
         if self._waiting_tokens + batch.total > self._max_tokens:
             self._leave()
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._leave)
-        member = _Member(batch, timeout_s, loop.create_future())
+        member = _Member(batch, timeout_s, loop.create_future(), call)
         self._waiting.append(member)
         self._waiting_tokens += batch.total
         return await member.answer
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Tokens, and places with padding, of what the upstream behind sent; 0 if it pads none."""
+        behind = self._upstream
+        return (behind.tokens, behind.places) if isinstance(behind, Pads) else (0, 0)
 
     async def ready(self) -> bool:
         """Whether the upstream behind is ready."""
@@ -68,6 +81,8 @@ class PackingUpstream:
         members = [member for member in self._waiting if not member.answer.done()]
         self._waiting, self._waiting_tokens = [], 0
         if members:
+            self.calls += 1
+            self.members += len(members)
             self._run(members)
 
     def _run(self, members: list[_Member]) -> None:
@@ -80,8 +95,9 @@ class PackingUpstream:
 
     async def _call(self, members: list[_Member]) -> None:
         try:
+            batch = _joined(members)
             vectors = await self._upstream.embed(
-                _joined(members), max(member.timeout_s for member in members)
+                batch, max(member.timeout_s for member in members), _call_of(members, batch)
             )
             _deal(vectors, members)
         except (UpstreamRejectedError, UpstreamContractError) as error:
@@ -109,6 +125,20 @@ def _joined(members: list[_Member]) -> TokenBatch:
         ids=np.concatenate([member.batch.ids for member in members]),
         lengths=np.concatenate([member.batch.lengths for member in members]),
     )
+
+
+def _call_of(members: list[_Member], batch: TokenBatch) -> Call | None:
+    """The joint call's place in a trace: below the first sampled member's, linked to all."""
+    if len(members) == 1:
+        return members[0].call
+    calls = tuple(member.call for member in members if member.call is not None)
+    lead = next((call for call in calls if call.is_sampled), None)
+    joint = None if lead is None else lead.joint()
+    spans = tuple((call.trace_id, call.span) for call in calls)
+    shared = SharedCall(spans, lead.span if lead else 0, joint, batch.count, batch.total)
+    for call in calls:
+        call.shared = shared
+    return joint
 
 
 def _deal(vectors: Float32Array, members: list[_Member]) -> None:

@@ -15,6 +15,7 @@ from router.domain.errors import (
     UpstreamRejectedError,
     UpstreamUnavailableError,
 )
+from router.domain.journal import Call
 from router.domain.ports import TargetReports
 from router.domain.types import Float32Array, TokenBatch
 from router.upstreams.http_call import HttpAnswer, HttpPost
@@ -66,9 +67,19 @@ class ProviderUpstream:
     """One model of one provider. Text goes out: a provider's tokenizer is its own."""
 
     def __init__(
-        self, dialect: Dialect, endpoint: Endpoint, reports: TargetReports, clock: Clock
+        self,
+        dialect: Dialect,
+        endpoint: Endpoint,
+        reports: TargetReports,
+        clock: Clock,
+        *,
+        tells_traces: bool = False,
     ) -> None:
-        """Needs a running event loop, to which the connections belong."""
+        """Needs a running event loop, to which the connections belong.
+
+        `tells_traces` sends the trace of sampled requests along, which names them to strangers.
+        """
+        self._tells_traces = tells_traces
         self._dialect = dialect
         self._endpoint = endpoint
         self._reports = reports
@@ -76,7 +87,9 @@ class ProviderUpstream:
         self._url = endpoint.url.rstrip("/") + dialect.path
         self._post = HttpPost({"authorization": f"Bearer {endpoint.api_key}"})
 
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
         """Vectors (n, dimension) float32 of the n sequences, in order.
 
         Raises the UpstreamError that fits, or DeadlineExceededError. What the provider wrote
@@ -86,7 +99,8 @@ class ProviderUpstream:
             raise UpstreamRejectedError("the target takes text, and these ids are no text's own")
         body = {**self._dialect.body(self._endpoint, batch), **self._endpoint.profile.body}
         room = _BYTES_AN_ANSWER + batch.count * self._endpoint.dimensions * _BYTES_A_NUMBER
-        answer = await self._post.post(self._url, orjson.dumps(body), timeout_s, room)
+        headers = dict(call.headers()) if call is not None and self._tells_traces else None
+        answer = await self._post.post(self._url, orjson.dumps(body), timeout_s, room, headers)
         for remaining, reset_s in exhausted(answer.headers, self._endpoint.profile.rate_limit):
             self._reports.rate_limited(remaining, reset_s)
         if answer.status != 200:

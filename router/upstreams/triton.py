@@ -3,6 +3,7 @@
 import numpy as np
 
 from router.domain.errors import EmbedwayError, UpstreamContractError
+from router.domain.journal import Call
 from router.domain.types import Float32Array, TokenBatch
 from router.upstreams.triton_channel import TritonChannel
 
@@ -16,13 +17,15 @@ class TritonUpstream:
         """`url` is grpc://host:port, or grpcs:// for TLS with the system's roots."""
         self._channel = TritonChannel(url, model)
 
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
         """Vectors (n, dimension) float32 of the n sequences; a cancelled call is cancelled there.
 
         Raises the UpstreamError that fits, or DeadlineExceededError.
         """
         inputs = {"INPUT_IDS": batch.ids[np.newaxis], "LENGTHS": batch.lengths[np.newaxis]}
-        output = await self._channel.infer(inputs, timeout_s)
+        output = await self._channel.infer(inputs, timeout_s, call)
         if output.ndim != 3 or len(output) != 1:
             raise UpstreamContractError("the target did not answer a tensor [1, n, dimension]")
         vectors: Float32Array = output[0]

@@ -18,6 +18,7 @@ from router.domain.errors import (
     UpstreamRejectedError,
     UpstreamUnavailableError,
 )
+from router.domain.journal import Call
 from router.domain.types import Float32Array, Int32Array
 
 _SERVICE = "/inference.GRPCInferenceService/"
@@ -30,9 +31,16 @@ _CHANNEL_OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A name is looked up again within a second, and not after thirty: that of a model that starts
+    # or moves in a cluster has no address at first, or another one from now on.
+    ("grpc.dns_min_time_between_resolutions_ms", 1000),
+    # All replicas behind the name, and not the first alone.
+    ("grpc.lb_policy_name", "round_robin"),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 0),
+    # A name with several addresses is several replicas: without this all calls go to one of them.
+    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
 ]
 _READY_TIMEOUT_S = 5.0
 # What the embedding backend says while it answers its canaries wrongly. Triton's own readiness
@@ -68,13 +76,20 @@ class TritonChannel:
             response_deserializer=messages.ModelReadyResponse.FromString,
         )
 
-    async def infer(self, inputs: Mapping[str, Int32Array], timeout_s: float) -> Float32Array:
+    async def infer(
+        self, inputs: Mapping[str, Int32Array], timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
         """The model's one output in its own shape; a cancelled call is cancelled there.
 
-        Raises the UpstreamError that fits, or DeadlineExceededError.
+        Triton continues the trace of a sampled `call`. Raises the UpstreamError that fits, or
+        DeadlineExceededError.
         """
         try:
-            response = await self._infer(_request(self._model, inputs), timeout=timeout_s)
+            response = await self._infer(
+                _request(self._model, inputs),
+                timeout=timeout_s,
+                metadata=call.headers() if call is not None else None,
+            )
         except grpc.aio.AioRpcError as error:
             self.says_not_ready = _NOT_READY in (error.details() or "")
             raise _translated(error) from error

@@ -10,6 +10,7 @@ from router.domain.errors import (
     UpstreamContractError,
     UpstreamRejectedError,
 )
+from router.domain.journal import Call
 from router.domain.types import Float32Array, TokenBatch
 from router.upstreams.padding import Profile, pad, plan_batches
 from router.upstreams.triton_channel import TritonChannel
@@ -26,8 +27,12 @@ class TritonPaddedUpstream:
         """`url` as for TritonChannel, `profiles` as for `plan_batches`."""
         self._channel = TritonChannel(url, model)
         self._profiles = profiles
+        self.tokens = 0
+        self.places = 0
 
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
         """Vectors (n, dimension) float32 of the n sequences; cancelled calls are cancelled there.
 
         Raises UpstreamRejectedError, before any call, where a sequence is longer than the target
@@ -43,7 +48,8 @@ class TritonPaddedUpstream:
         try:
             async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:
                 calls = [
-                    group.create_task(self._call(batch, places, timeout_s, room)) for places in plan
+                    group.create_task(self._call(batch, places, timeout_s, room, call))
+                    for places in plan
                 ]
         except TimeoutError as error:
             raise DeadlineExceededError("the target did not answer in time") from error
@@ -61,12 +67,19 @@ class TritonPaddedUpstream:
         await self._channel.close()
 
     async def _call(
-        self, batch: TokenBatch, places: Sequence[int], timeout_s: float, room: asyncio.Semaphore
+        self,
+        batch: TokenBatch,
+        places: Sequence[int],
+        timeout_s: float,
+        room: asyncio.Semaphore,
+        call: Call | None,
     ) -> Float32Array:
         async with room:
             ids, lengths = pad(batch, places)
+            self.tokens += int(lengths.sum())
+            self.places += ids.size
             inputs = {"INPUT_IDS": ids, "LENGTHS": lengths}
-            vectors = await self._channel.infer(inputs, timeout_s)
+            vectors = await self._channel.infer(inputs, timeout_s, call)
         if vectors.ndim != 2 or len(vectors) != len(places):
             raise UpstreamContractError("the target did not answer a vector for each sequence")
         return vectors

@@ -71,12 +71,13 @@ class VectorMemory:
             self.bytes -= entry.vector.nbytes + _ENTRY_BYTES
 
 
-def keys_of(space: str, batch: TokenBatch) -> list[bytes]:
-    """One key a sequence: a hash of the space, the provider's input type and the ids.
+def keys_of(space_id: bytes, batch: TokenBatch) -> list[bytes]:
+    """One key a sequence: a hash of the space's id, the provider's input type and the ids.
 
     128 bits that nobody can steer into another's: two inputs never share a vector by accident.
     """
-    start = hashlib.blake2b(f"{space}\0{batch.input_type or ''}\0".encode(), digest_size=16)
+    start = hashlib.blake2b(space_id, digest_size=16)
+    start.update((batch.input_type or "").encode() + b"\0")
     data, keys, first = batch.ids.tobytes(), [], 0
     for length in batch.lengths.tolist():
         one = start.copy()

@@ -85,7 +85,7 @@ def test_a_key_is_shown_once_and_kept_as_its_hash(
     listed = admin(routers[0], "GET", f"tenants/{tenant}/keys")
     assert value not in listed.body.decode()
     assert "value" not in listed.json["data"][0]
-    with routers[0].app._engine.connect() as connection:
+    with routers[0].app._ground.engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT * FROM keys").all()
     assert value not in repr(rows)
     assert value not in routers[0].log.decode()

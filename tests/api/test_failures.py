@@ -1,8 +1,10 @@
 """Requests without fault that cannot be served now: what went wrong, and when to ask again."""
 
+import asyncio
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +49,41 @@ def test_readiness_tells_each_route(router: RouterUnderTest) -> None:
     assert answer.headers["retry-after"] == "1"
     assert call(router, "GET", "/v2/health/ready", headers={}).status == 503
     assert call(router, "GET", "/health/live", headers={}).status == 200
+
+
+def test_a_router_without_targets_still_accepts(router: RouterUnderTest) -> None:
+    """With every target down it accepts: clients then get 503 and Retry-After, and nothing 404."""
+    for name in ("plain-target", "wide-target", "small-target"):
+        router.fake(name).is_ready = False
+    eventually(lambda: not router.app.is_ready())
+    answer = call(router, "GET", "/health/accepting", headers={})
+    assert (answer.status, answer.json["status"]) == (200, "accepting")
+    assert (
+        embed(router, input="a").status,
+        len(call(router, "GET", "/v1/models").json["data"]),
+    ) == (
+        503,
+        3,
+    )
+
+
+def test_a_fresh_router_accepts_once_each_target_was_asked(
+    minilm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then a load balancer is told 503: it would refuse what another router could serve."""
+    told = threading.Event()
+
+    class Slow(FakeUpstream):
+        async def ready(self) -> bool:
+            return not await asyncio.to_thread(told.wait)
+
+    monkeypatch.setattr("router.deployments.FakeUpstream", Slow)
+    with RouterUnderTest(fake_settings(minilm)) as fresh:
+        answer = call(fresh, "GET", "/health/accepting", headers={})
+        assert (answer.status, answer.json["status"]) == (503, "starting")
+        assert call(fresh, "GET", "/health/live", headers={}).status == 200
+        told.set()
+        eventually(lambda: call(fresh, "GET", "/health/accepting", headers={}).status == 200)
 
 
 @pytest.mark.parametrize(

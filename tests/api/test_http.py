@@ -150,17 +150,21 @@ def test_a_client_that_stays_is_not_taken_for_gone(router: RouterUnderTest) -> N
 
 
 def test_a_body_that_never_ends(minilm: object) -> None:
-    """A body that does not come within the request's time is answered 504 and let go."""
+    """A body that does not come in time is answered 408 and let go, and no failure of ours."""
     with (
         RouterUnderTest(fake_settings(minilm, request_timeout_s=0.5)) as router,  # type: ignore[arg-type]
         connect(router) as connection,
     ):
         connection.sendall(request_bytes(b'{"model":', declared=1000))
         answer = answers(connection, 1)[0]
-        assert answer.status == 504
+        assert (answer.status, answer.error["code"]) == (408, "request_timeout")
         assert answer.headers["connection"] == "close"
         assert connection.recv(1) == b""
         assert router.under_way == 0
+        ended = b'embedway_requests_total{outcome="%b"} 1'
+        page = call(router, "GET", "/metrics").body
+        assert ended % b"request_timeout" in page
+        assert ended % b"deadline_exceeded" not in page
 
 
 GARBAGE = {

@@ -179,9 +179,9 @@ def test_the_client_retries_by_itself(router: RouterUnderTest) -> None:
     attempts = iter([UpstreamUnavailableError("down"), None])
 
     class Recovering(FakeUpstream):
-        async def embed(self, batch: Any, timeout_s: float) -> Any:
+        async def embed(self, batch: Any, timeout_s: float, call: Any = None) -> Any:
             self.fail_with = next(attempts)
-            return await super().embed(batch, timeout_s)
+            return await super().embed(batch, timeout_s, call)
 
     router.replace("plain-target", Recovering(fake.dimensions))
     with openai.OpenAI(base_url=f"{router.url}/v1", api_key=KEY) as client:

@@ -10,7 +10,7 @@ import tritonclient.grpc.aio as triton
 from benchmarks.cells import CONCURRENCIES, SHAPES, Shape
 from benchmarks.load import LoadError, Sample, grpc_load, http_load
 from benchmarks.processes import free_port
-from benchmarks.report import MANY, ONE, ROUTING_CELL, Results, bars
+from benchmarks.report import MANY, ONE, ROUTING_CELL, TRACED, UNTRACED, Results, bars
 from benchmarks.stub_http import answers, path_of
 from benchmarks.stub_triton import StubTriton
 
@@ -105,6 +105,9 @@ def results(router_rate: int, bare_rate: int, latency_ms: float) -> Results:
     # The slower the router, the more its targets cost it.
     for name, rate in ((ONE, router_rate), (MANY, router_rate - 50)):
         found.samples[name][ROUTING_CELL].append(Sample(1.0, [latency_ms] * rate, 1.0))
+    # The slower the router, the more CPU its traces take.
+    for name, cpu_s in ((UNTRACED, 1.0), (TRACED, 1.0 + latency_ms / 25)):
+        found.samples[name][ROUTING_CELL].append(Sample(1.0, [latency_ms] * 100, cpu_s))
     return found
 
 
@@ -112,7 +115,7 @@ def test_the_bars_are_those_of_the_router() -> None:
     """A fast router meets all, a slow one misses each by name."""
     assert all(bar.is_met for bar in bars(results(5000, 9000, 0.5)))
     missed = [bar.name for bar in bars(results(100, 9000, 5.0)) if not bar.is_met]
-    assert len(missed) == 6
+    assert len(missed) == 7
     assert missed[1] == "1x2560 base64, ratio to the bare pass-through"
 
 

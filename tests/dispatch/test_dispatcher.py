@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -262,6 +263,21 @@ async def test_retries_wait_for_their_budget() -> None:
     with pytest.raises((DeadlineExceededError, TimeoutError)):
         await late.embed(batch(1), within_s=0.2)
     assert late.calls("b") == 0
+
+
+async def test_who_sends_texts_does_not_fail_with_who_sends_ids() -> None:
+    """A target that takes texts alone serves the one, though both want the same vector."""
+    fleet = DispatcherUnderTest(
+        fake(0.02),
+        fake(0.05, UpstreamUnavailableError("down")),
+        limits=[{"takes_ids": False}, {}],
+        share=True,
+    )
+    bare = replace(batch(2), texts=None)
+    answers = await asyncio.gather(fleet.embed(bare), fleet.embed(batch(2)), return_exceptions=True)
+    assert isinstance(answers[0], UpstreamUnavailableError)
+    assert not isinstance(answers[1], BaseException)
+    assert np.array_equal(answers[1].vectors, await right(batch(2)))
 
 
 async def test_a_caller_that_leaves_cancels_its_calls() -> None:

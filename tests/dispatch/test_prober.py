@@ -1,6 +1,7 @@
 """A target serves a space only while its vectors are those of the space."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,54 +12,16 @@ from router.dispatch import references
 from router.dispatch.prober import Prober, WatchedSpace
 from router.domain.errors import (
     ConfigurationError,
-    UpstreamContractError,
-    UpstreamSpaceError,
     UpstreamUnavailableError,
 )
-from router.domain.types import Float32Array, Space, TokenBatch
+from router.domain.types import Space
 from router.routing.breaker import BreakerLimits
 from router.routing.targets import Standing, TargetLimits, TargetState
-from router.routing.verification import Record, Tolerance
-from router.text.golden import GOLDEN_TEXTS, canary_batch, golden_batches
+from router.routing.verification import Tolerance
+from router.text.golden import GOLDEN_TEXTS, golden_batches
 from router.text.tokenizer import HuggingFaceTokenizer
-from router.upstreams.canary import CanaryUpstream
 from router.upstreams.fake import FakeUpstream
-from router.vectors.agreement import agreement
-
-DIMENSIONS = 32
-SPACE = Space("s", "m", DIMENSIONS, 64)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(minilm: Path) -> HuggingFaceTokenizer:
-    return HuggingFaceTokenizer.load(minilm, "m", None)
-
-
-class Changed(FakeUpstream):
-    """Gives the fake's vectors, changed."""
-
-    def __init__(self, change: Any) -> None:
-        super().__init__(DIMENSIONS)
-        self.change = change
-
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
-        vectors = await super().embed(batch, timeout_s)
-        return np.asarray(self.change(vectors), np.float32)
-
-
-def rotated(vectors: Float32Array) -> Float32Array:
-    """Another model: same lengths and likenesses, other directions."""
-    return vectors[:, ::-1]
-
-
-def noisy(share: float) -> Any:
-    def change(vectors: Float32Array) -> Float32Array:
-        noise = np.random.default_rng(3).standard_normal(vectors.shape)
-        noise *= share / np.linalg.norm(noise, axis=1, keepdims=True)
-        changed = vectors + noise
-        return np.asarray(changed / np.linalg.norm(changed, axis=1, keepdims=True))
-
-    return change
+from tests.support.changed_vectors import DIMENSIONS, SPACE, Changed, noisy, rotated
 
 
 class Watch:
@@ -233,79 +196,150 @@ def test_golden_texts_fit_every_space(tokenizer: HuggingFaceTokenizer) -> None:
         assert query.count == 1
 
 
-async def canary(upstream: FakeUpstream, tokenizer: HuggingFaceTokenizer) -> CanaryUpstream:
-    batch = canary_batch(SPACE, tokenizer)
-    expected = (await FakeUpstream(DIMENSIONS).embed(batch, 1))[0]
-    return CanaryUpstream(upstream, batch, lambda: expected, 0.99)
-
-
-ASKED = TokenBatch(np.arange(6, dtype="i4"), np.array([2, 3, 1], "i4"), ("a", "b", "c"))
-
-
-async def test_the_canary_never_comes_out(tokenizer: HuggingFaceTokenizer) -> None:
-    """The caller gets its own vectors; the target got one input more."""
-    fake = FakeUpstream(DIMENSIONS)
-    vectors = await (await canary(fake, tokenizer)).embed(ASKED, 1)
-    assert np.array_equal(vectors, await FakeUpstream(DIMENSIONS).embed(ASKED, 1))
-    assert (fake.calls[0].count, fake.calls[0].texts) == (4, ("a", "b", "c", "harbour"))
-
-
-@pytest.mark.parametrize(
-    ("change", "error"),
-    [
-        pytest.param(rotated, UpstreamSpaceError, id="another model"),
-        pytest.param(
-            lambda vectors: np.roll(vectors, 1, axis=0), UpstreamSpaceError, id="shifted by one"
-        ),
-        pytest.param(
-            lambda vectors: np.repeat(vectors[:1], len(vectors), 0), UpstreamSpaceError, id="one"
-        ),
-        pytest.param(lambda vectors: vectors[:-1], UpstreamContractError, id="one too few"),
-        pytest.param(lambda vectors: vectors * np.nan, UpstreamContractError, id="NaN"),
-        pytest.param(lambda vectors: vectors[:, 1:], UpstreamContractError, id="dimension"),
-    ],
-)
-async def test_the_canary_tells_before_a_vector_is_used(
-    tokenizer: HuggingFaceTokenizer, change: Any, error: type[Exception]
-) -> None:
-    """In the very call in which it happens."""
-    with pytest.raises(error) as caught:
-        await (await canary(Changed(change), tokenizer)).embed(ASKED, 1)
-    assert type(caught.value) is error
-
-
-async def test_another_input_type_carries_no_canary(tokenizer: HuggingFaceTokenizer) -> None:
-    """A provider's own prompt changes the vector, which is known for documents only."""
-    fake = FakeUpstream(DIMENSIONS)
-    asked = TokenBatch(ASKED.ids, ASKED.lengths, ASKED.texts, "search_query")
-    assert len(await (await canary(fake, tokenizer)).embed(asked, 1)) == 3
-    assert fake.calls[0].count == 3
-
-
-def test_agreement_with_itself_is_whole() -> None:
-    """Cosine one, the same ranking, no norm error."""
-    vectors = np.random.default_rng(0).standard_normal((9, DIMENSIONS)).astype("f4")
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = agreement(vectors, vectors)
-    assert found.least_cosine == pytest.approx(1, abs=1e-6)
-    assert found.rank_agreement == pytest.approx(1)
-    assert found.norm_error < 1e-6
-
-
-def test_a_ranking_may_differ_where_cosines_hardly_do() -> None:
-    """The third measure sees what the first lets pass: a small drift in one common direction."""
-    base = np.eye(12, DIMENSIONS, dtype=np.float32) + 0.02 * np.random.default_rng(1).random(
-        (12, DIMENSIONS), dtype=np.float32
+async def test_a_new_reference_does_not_redefine_a_space(tokenizer: HuggingFaceTokenizer) -> None:
+    """Where the space's vectors are known from before, it has to be found equal like any other."""
+    before = Watch(tokenizer, FakeUpstream(DIMENSIONS))
+    before.prober.start()
+    await before.until(Standing.VERIFIED)
+    await before.prober.close()
+    after = Watch(tokenizer, FakeUpstream(DIMENSIONS))
+    after.upstreams["reference"] = Changed(rotated)
+    after.states["reference"].standing = Standing.UNVERIFIED
+    prober = Prober(
+        [after.watched],
+        after.upstreams,
+        after.states,
+        lambda name: True,
+        lambda *_: None,
+        before.prober,
     )
-    base /= np.linalg.norm(base, axis=1, keepdims=True)
-    found = agreement(noisy(0.1)(base).astype("f4"), base)
-    assert found.least_cosine > 0.99
-    assert Tolerance().fault(found) is not None
+    assert after.standing("reference") is Standing.UNVERIFIED
+    await prober.probe(after.watched, "reference")
+    assert after.standing("reference") is Standing.QUARANTINED
+    await prober.probe(after.watched, "other")
+    assert after.standing("other") is Standing.VERIFIED
 
 
-def test_a_record_remembers_why() -> None:
-    """What is beyond tolerance is told in words and figures."""
-    record, vectors = Record(), np.eye(4, dtype=np.float32)
-    standing = record.judge(Standing.VERIFIED, agreement(vectors[::-1], vectors), Tolerance())
-    assert standing is Standing.QUARANTINED
-    assert record.fault == "cosine 0.0000 is under 0.99"
+async def test_a_carried_target_is_not_asked_before_its_time(
+    tokenizer: HuggingFaceTokenizer,
+) -> None:
+    """A prober that follows another goes on where that one was, alarms included."""
+    watch = Watch(tokenizer, FakeUpstream(DIMENSIONS))
+    watched = replace(watch.watched, interval_s=60.0)
+    first = Prober([watched], watch.upstreams, watch.states, lambda name: True, lambda *_: None)
+    first.start()
+    await watch.until(Standing.VERIFIED)
+    await asyncio.sleep(0.05)
+    await first.close()
+    calls = len(watch.upstreams["other"].calls)
+    names = ("reference", "other")
+    second = Prober(
+        [watched], watch.upstreams, watch.states, lambda name: True, lambda *_: None, first, names
+    )
+    second.start()
+    await asyncio.sleep(0.1)
+    assert len(watch.upstreams["other"].calls) == calls
+    # A call that the first one's fleet still makes puts the target out: it is asked again soon.
+    first.alarm("other")
+    async with asyncio.timeout(5):
+        while len(watch.upstreams["other"].calls) == calls:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await second.close()
+
+
+async def until_seen(prober: Prober, name: str) -> None:
+    async with asyncio.timeout(5):
+        while not prober.is_measured(name):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def test_trusted_is_not_measured(tokenizer: HuggingFaceTokenizer) -> None:
+    """The reference may serve at once, and is measured when its vectors were seen."""
+    watch = Watch(tokenizer, FakeUpstream(DIMENSIONS))
+    assert watch.standing("reference") is Standing.VERIFIED
+    assert not watch.prober.is_measured("reference")
+    watch.prober.start()
+    await until_seen(watch.prober, "reference")
+    await until_seen(watch.prober, "other")
+    await watch.prober.close()
+    assert not watch.prober.is_measured("nobody")
+
+
+async def test_a_lone_target_is_seen_once_and_defines_nothing(
+    tokenizer: HuggingFaceTokenizer,
+) -> None:
+    """Not before it is ready; wrong answers count for nothing, and later ones are its own."""
+    watch = Watch(tokenizer, FakeUpstream(DIMENSIONS))
+    only = watch.upstreams["reference"] = Changed(lambda vectors: vectors[:, :-1])
+    only.is_ready = False
+    lone = replace(watch.watched, targets=("reference",))
+    prober = Prober(
+        [], watch.upstreams, watch.states, lambda name: watch.upstreams[name].is_ready,
+        lambda *_: None, lone=[lone],
+    )  # fmt: skip
+    before = watch.standing("reference")
+    prober.start()
+    await asyncio.sleep(0.05)
+    assert not only.calls
+    only.is_ready = True
+    async with asyncio.timeout(5):
+        while not only.calls:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    await asyncio.sleep(0.05)
+    assert not prober.is_measured("reference")
+    only.change = lambda vectors: vectors
+    await until_seen(prober, "reference")
+    asked = len(only.calls)
+    await asyncio.sleep(0.1)
+    await prober.close()
+    assert len(only.calls) == asked
+    assert watch.standing("reference") is before
+    assert not prober.knows(SPACE.name)
+    after = Prober(
+        [], watch.upstreams, watch.states, lambda _: True, lambda *_: None, prober,
+        {"reference"}, [lone],
+    )  # fmt: skip
+    assert after.is_measured("reference")
+
+
+async def test_a_defect_ends_no_probing(tokenizer: HuggingFaceTokenizer) -> None:
+    """Whoever hears of a standing fails: it is told of, and the target is probed on."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    other = Changed(rotated)
+    watch = Watch(tokenizer, other)
+
+    def report(name: str, standing: Standing, _: str | None) -> None:
+        watch.events.append((name, standing.value))
+        if len(watch.events) == 1:
+            raise RuntimeError("defect")
+
+    watch.prober._report = report
+    watch.prober.start()
+    await watch.until(Standing.QUARANTINED)
+    other.change = lambda vectors: vectors
+    await watch.until(Standing.VERIFIED)
+    await watch.prober.close()
+    assert watch.events == [("other", "quarantined"), ("other", "verified")]
+    assert [type(one["exception"]) for one in told] == [RuntimeError]
+
+
+async def test_a_defect_does_not_end_the_look_at_a_lone_target(
+    tokenizer: HuggingFaceTokenizer,
+) -> None:
+    """A target that was not understood once is asked again."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    watch = Watch(tokenizer, FakeUpstream(DIMENSIONS))
+    upstream = watch.upstreams["other"]
+    upstream.fail_with = RuntimeError("defect")  # type: ignore[assignment]
+    lone = replace(watch.watched, targets=("other",), reference="other")
+    prober = Prober([], watch.upstreams, watch.states, lambda _: True, lambda *_: None, lone=[lone])
+    prober.start()
+    async with asyncio.timeout(5):
+        while not told:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        upstream.fail_with = None
+        while not prober.is_measured("other"):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    await prober.close()

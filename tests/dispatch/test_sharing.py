@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
+from operator import mod
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from router.domain.errors import (
     UpstreamRejectedError,
     UpstreamUnavailableError,
 )
-from router.domain.types import TokenBatch
+from router.domain.types import Space, TokenBatch
 from router.routing.splitting import split
 from router.upstreams.fake import FakeUpstream
 from router.vectors.matryoshka import narrow
@@ -24,6 +26,7 @@ from router.vectors.memory import VectorMemory, keys_of
 
 DIMENSIONS = 8
 PLENTY = 10_000_000
+S, OTHER = (Space(name, "m", DIMENSIONS, 64) for name in ("s", "other"))
 
 
 def batch(*tokens: int) -> TokenBatch:
@@ -68,21 +71,21 @@ async def check(shared: Shared, *tokens: int) -> None:
 async def test_what_is_remembered_is_not_asked_for_again() -> None:
     """A partial hit asks for the rest only; every vector is at its place."""
     target, place = Target(), sharing()
-    first = await place.embed("s", batch(1, 2, 3), target.compute)
+    first = await place.embed(S, batch(1, 2, 3), target.compute)
     await check(first, 1, 2, 3)
     assert (first.saved_tokens, first.targets) == (0, ("t",))
-    second = await place.embed("s", batch(4, 2, 1, 5), target.compute)
+    second = await place.embed(S, batch(4, 2, 1, 5), target.compute)
     await check(second, 4, 2, 1, 5)
     assert second.saved_tokens == 4
     assert target.asked == [1, 2, 3, 4, 5]
-    third = await place.embed("s", batch(5, 1), target.compute)
+    third = await place.embed(S, batch(5, 1), target.compute)
     assert (third.saved_tokens, third.targets) == (4, ())
 
 
 async def test_the_same_input_twice_is_computed_once() -> None:
     """Within one request too; both places get the vector."""
     target = Target()
-    shared = await sharing(0).embed("s", batch(7, 8, 7, 7), target.compute)
+    shared = await sharing(0).embed(S, batch(7, 8, 7, 7), target.compute)
     await check(shared, 7, 8, 7, 7)
     assert target.asked == [7, 8]
     assert shared.saved_tokens == 4
@@ -91,10 +94,10 @@ async def test_the_same_input_twice_is_computed_once() -> None:
 async def test_spaces_do_not_share() -> None:
     """The same ids in another space are another input; so is another input type."""
     target, place = Target(), sharing()
-    await place.embed("s", batch(1), target.compute)
-    await place.embed("other", batch(1), target.compute)
+    await place.embed(S, batch(1), target.compute)
+    await place.embed(OTHER, batch(1), target.compute)
     typed = TokenBatch(batch(1).ids, batch(1).lengths, None, "query")
-    await place.embed("s", typed, target.compute)
+    await place.embed(S, typed, target.compute)
     assert target.asked == [1, 1, 1]
 
 
@@ -102,7 +105,7 @@ async def test_inputs_under_way_are_waited_for() -> None:
     """Fifty callers at once, with nothing remembered: one call."""
     target, place = Target(delay_s=0.02), sharing(0)
     answers = await asyncio.gather(
-        *(place.embed("s", batch(1, 2), target.compute) for _ in range(50))
+        *(place.embed(S, batch(1, 2), target.compute) for _ in range(50))
     )
     for answer in answers:
         await check(answer, 1, 2)
@@ -110,12 +113,23 @@ async def test_inputs_under_way_are_waited_for() -> None:
     assert place.under_way == 0
 
 
+async def test_nobody_waits_for_another_where_that_is_off() -> None:
+    """Each caller computes for itself; what is remembered still serves."""
+    target = Target(delay_s=0.02)
+    place = Sharing(VectorMemory(PLENTY), in_flight=False)
+    answers = await asyncio.gather(*(place.embed(S, batch(1), target.compute) for _ in range(3)))
+    for answer in answers:
+        await check(answer, 1)
+    assert target.asked == [1, 1, 1]
+    assert (await place.embed(S, batch(1), target.compute)).saved_tokens == 2
+
+
 async def test_a_caller_that_leaves_does_not_fail_the_others() -> None:
     """The next of those who wait asks for itself."""
     target, place = Target(delay_s=0.03), sharing(0)
-    first = asyncio.create_task(place.embed("s", batch(1), target.compute))
+    first = asyncio.create_task(place.embed(S, batch(1), target.compute))
     await asyncio.sleep(0.005)
-    rest = [asyncio.create_task(place.embed("s", batch(1), target.compute)) for _ in range(5)]
+    rest = [asyncio.create_task(place.embed(S, batch(1), target.compute)) for _ in range(5)]
     await asyncio.sleep(0.005)
     first.cancel()
     rest[0].cancel()
@@ -130,9 +144,9 @@ async def test_a_caller_out_of_time_does_not_fail_the_others() -> None:
     """Its deadline was its own."""
     target, place = Target(delay_s=0.02), sharing(0)
     target.fail_with = lambda: DeadlineExceededError("late")
-    first = asyncio.create_task(place.embed("s", batch(1), target.compute))
+    first = asyncio.create_task(place.embed(S, batch(1), target.compute))
     await asyncio.sleep(0.005)
-    second = asyncio.create_task(place.embed("s", batch(1), target.compute))
+    second = asyncio.create_task(place.embed(S, batch(1), target.compute))
     await asyncio.sleep(0.005)
     with pytest.raises(DeadlineExceededError):
         await first
@@ -145,24 +159,70 @@ async def test_a_failure_of_the_target_is_everybodys() -> None:
     target, place = Target(delay_s=0.02), sharing()
     target.fail_with = lambda: UpstreamUnavailableError("down")
     answers = await asyncio.gather(
-        *(place.embed("s", batch(1), target.compute) for _ in range(5)), return_exceptions=True
+        *(place.embed(S, batch(1), target.compute) for _ in range(5)), return_exceptions=True
     )
     assert {type(answer) for answer in answers} == {UpstreamUnavailableError}
     assert target.asked == [1]
     target.fail_with = None
-    await check(await place.embed("s", batch(1), target.compute), 1)
+    await check(await place.embed(S, batch(1), target.compute), 1)
+
+
+async def test_who_goes_another_way_neither_waits_nor_fails_with_the_first() -> None:
+    """Another route's targets may be well; who goes the same way as one of both waits for it."""
+    economy, premium, place = Target(delay_s=0.5), Target(delay_s=0.01), sharing(0)
+    economy.fail_with = lambda: UpstreamUnavailableError("no target of economy is ready")
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+    first = asyncio.create_task(place.embed(S, batch(1, 2), economy.compute, lambda: "economy"))
+    await asyncio.sleep(0)
+    others = [
+        asyncio.create_task(place.embed(S, batch(2, 1), premium.compute, lambda: "premium"))
+        for _ in range(5)
+    ]
+    late = asyncio.create_task(place.embed(S, batch(1), economy.compute, lambda: "economy"))
+    for other in others:
+        await check(await other, 2, 1)
+    assert loop.time() - started_s < 0.45
+    assert premium.asked == [2, 1]
+    assert place.under_way == 2
+    for task in (first, late):
+        with pytest.raises(UpstreamUnavailableError):
+            await task
+    assert economy.asked == [1, 2]
+    assert place.under_way == 0
+
+
+async def test_what_one_way_has_computed_serves_every_other() -> None:
+    """The memory is the space's."""
+    target, place = Target(), sharing()
+    await place.embed(S, batch(1), target.compute, lambda: "economy")
+    await check(await place.embed(S, batch(1), target.compute, lambda: "premium"), 1)
+    assert target.asked == [1]
+
+
+async def test_an_answer_that_one_of_several_inputs_spoiled_is_not_everybodys_failure() -> None:
+    """Which one it was is not known: who waits for another asks for itself."""
+    target, place = Target(delay_s=0.02), sharing()
+    target.fail_with = lambda: UpstreamContractError("not a number")
+    first = asyncio.create_task(place.embed(S, batch(1, 2), target.compute))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(place.embed(S, batch(2), target.compute))
+    with pytest.raises(UpstreamContractError):
+        await first
+    target.fail_with = None
+    await check(await second, 2)
 
 
 async def test_what_was_done_before_a_failure_is_remembered() -> None:
     """The rest is not thrown away, and the error names the input of the request."""
     target, place = Target(), sharing()
-    await place.embed("s", batch(1), target.compute)
+    await place.embed(S, batch(1), target.compute)
     target.poison = 6
     with pytest.raises(UpstreamRejectedError) as caught:
-        await place.embed("s", batch(1, 2, 3, 4, 5, 6, 7), target.compute)
+        await place.embed(S, batch(1, 2, 3, 4, 5, 6, 7), target.compute)
     assert caught.value.position == 5
     target.asked.clear()
-    await place.embed("s", batch(2, 3, 4, 5), target.compute)
+    await place.embed(S, batch(2, 3, 4, 5), target.compute)
     assert target.asked == []
 
 
@@ -174,7 +234,7 @@ async def test_an_answer_with_a_hole_is_an_error() -> None:
         del part
 
     with pytest.raises(UpstreamContractError, match="missing"):
-        await sharing().embed("s", batch(1, 2), compute)
+        await sharing().embed(S, batch(1, 2), compute)
 
 
 @given(
@@ -185,14 +245,15 @@ async def test_an_answer_with_a_hole_is_an_error() -> None:
 def test_any_mix_of_requests_gets_its_own_vectors(
     requests: list[list[int]], max_bytes: int, left: set[int]
 ) -> None:
-    """Overlapping, repeated, given up, with a memory too small: always the right vectors."""
+    """Overlapping, repeated, given up, on two ways, with a memory too small: the right vectors."""
     asyncio.run(_mix(requests, max_bytes, left))
 
 
 async def _mix(requests: list[list[int]], max_bytes: int, left: set[int]) -> None:
     target, place = Target(), sharing(max_bytes)
     tasks = [
-        asyncio.create_task(place.embed("s", batch(*tokens), target.compute)) for tokens in requests
+        asyncio.create_task(place.embed(S, batch(*tokens), target.compute, partial(mod, number, 2)))
+        for number, tokens in enumerate(requests)
     ]
     await asyncio.sleep(0)
     for number, task in enumerate(tasks):
@@ -270,6 +331,6 @@ def test_keys_are_those_of_the_ids_alone(left: list[int], right: list[int]) -> N
     """Equal sequences have equal keys, others have not, wherever they stand."""
     both = TokenBatch(np.array([*left, *right], "i4"), np.array([len(left), len(right)], "i4"))
     alone = TokenBatch(np.array(right, "i4"), np.array([len(right)], "i4"))
-    first, second = keys_of("s", both)
-    assert second == keys_of("s", alone)[0]
+    first, second = keys_of(b"s", both)
+    assert second == keys_of(b"s", alone)[0]
     assert (first == second) == (left == right)

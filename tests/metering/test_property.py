@@ -70,10 +70,15 @@ class Budgets(RuleBasedStateMachine):
         self.answered += 1
 
     @precondition(lambda self: self.open)
-    @rule(data=st.data())
-    def refund(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), dear=st.integers(0, 90), cheap=st.integers(0, 90))
+    def fail(self, data: st.DataObject, dear: int, cheap: int) -> None:
+        """Without an answer what may be billed is paid for, as far as it was set aside."""
         _, made = self._picked(data)
-        made.refund("upstream_error", 1)
+        billed = {name: n for name, n in (("dear", dear), ("cheap", cheap)) if n}
+        _, tokens, cost = made._amounts
+        work = dear + cheap
+        self._count(made, (int(work > 0), min(work, tokens), min(3 * dear + cheap, cost)))
+        made.settle(Outcome(",".join(billed), work, 0, billed, 1, "upstream_error"))
 
     @rule(which=st.integers(0, 2))
     def crash(self, which: int) -> None:
@@ -143,7 +148,7 @@ class Budgets(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for _, made in self.open:
-            made.refund("cancelled", 1)
+            made.settle(Outcome("", 0, 0, {}, 1, "cancelled"))
         self._rest()
         self.spent_leased_limit()
         self._nothing_is_lost()

@@ -184,11 +184,14 @@ def test_the_log_says_what_it_should(router: RouterUnderTest) -> None:
     request_id = embed(router, input=["one", "two"]).headers["x-request-id"]
     line = router.logged("request", request_id=request_id)
     assert line.pop("time") > 0
-    assert line.pop("ms") >= 0
+    assert len(line.pop("trace_id")) == 32
+    assert len(line.pop("span_id")) == 16
+    for name in ("ms", "auth_ms", "tokenise_ms", "quota_ms", "plan_ms", "targets_ms"):
+        assert line.pop(name) >= 0
     assert line == {
         "event": "request", "request_id": request_id, "method": "POST", "status": 200,
-        "tenant": "testers", "key": "test-key", "model": "plain", "target": "plain-target",
-        "inputs": 2, "tokens": 6,
+        "tenant": "testers", "key": "test-key", "route": "plain", "space": "plain-space",
+        "target": "plain-target", "inputs": 2, "tokens": 6, "outcome": "ok",
     }  # fmt: skip
 
 

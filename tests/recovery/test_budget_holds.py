@@ -9,7 +9,7 @@ from benchmarks.stress.routers import Plan
 from benchmarks.stress_quotas import stress
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_a_budget_holds_under_kills_and_outages() -> None:
     """No nano-USD too much, none lost, and every answer in the ledger once."""
     # Not pytest's own folder: another run of pytest closes that to PostgreSQL's user.

@@ -12,7 +12,7 @@ from tests.support.router_under_test import RouterUnderTest, eventually
 from tests.support.settings import fake_settings
 from tests.support.wire import Answer, call
 
-STALENESS_S = 3.0
+STALENESS_S = 8.0
 
 
 def embed(router: RouterUnderTest, key: str) -> Answer:

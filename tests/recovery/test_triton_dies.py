@@ -138,3 +138,9 @@ def test_a_router_that_starts_first(minilm: Path) -> None:
             answer = embed(router, model="minilm", input="a")
             assert (answer.status, answer.error["code"]) == (503, "upstream_unavailable")
             assert "minilm" in answer.error["message"]
+            assert int(answer.headers["retry-after"]) >= 1
+            # The catalogue is the configuration: a model at zero replicas is no unknown one.
+            listed = call(router, "GET", "/v1/models").json["data"]
+            assert "minilm" in [model["id"] for model in listed]
+            assert call(router, "GET", "/v1/models/minilm").status == 200
+            assert call(router, "GET", "/v2/models/minilm").status == 200

@@ -14,8 +14,7 @@ LIMITS = BreakerLimits(consecutive_failures=3, open_s=1.0, longest_open_s=4.0)
 def opened() -> Breaker:
     breaker = Breaker(LIMITS)
     for _ in range(3):
-        breaker.started()
-        breaker.failed(10.0)
+        breaker.failed(breaker.started(10.0), 10.0)
     return breaker
 
 
@@ -23,18 +22,18 @@ def test_failures_in_a_row_open_it() -> None:
     """At the limit, not before; a success in between starts the count anew."""
     breaker = Breaker(LIMITS)
     for failed in (True, True, False, True, True):
-        breaker.started()
-        breaker.failed(1.0) if failed else breaker.succeeded()
+        call = breaker.started(1.0)
+        breaker.failed(call, 1.0) if failed else breaker.succeeded(call)
     assert breaker.is_closed
-    breaker.failed(1.0)
+    breaker.failed(breaker.started(1.0), 1.0)
     assert not breaker.allows(1.0)
 
 
 def test_a_share_of_failures_opens_it() -> None:
     """A target that fails now and then, never thrice in a row, is found out too."""
     breaker = Breaker(LIMITS)
-    for number in range(30):
-        breaker.failed(1.0) if number % 3 == 0 else breaker.succeeded()
+    for number, call in enumerate([breaker.started(1.0) for _ in range(30)]):
+        breaker.failed(call, 1.0) if number % 3 == 0 else breaker.succeeded(call)
     assert not breaker.is_closed
 
 
@@ -43,9 +42,9 @@ def test_half_open_lets_one_probe_pass() -> None:
     breaker = opened()
     assert not breaker.allows(10.9)
     assert breaker.allows(11.0)
-    breaker.started()
+    probe = breaker.started(11.0)
     assert not breaker.allows(11.0)
-    breaker.succeeded()
+    breaker.succeeded(probe)
     assert breaker.allows(11.0)
     assert breaker.is_closed
 
@@ -57,44 +56,88 @@ def test_a_failed_probe_doubles_the_pause_up_to_its_bound() -> None:
         assert breaker.remaining_s(now_s) == pytest.approx(pause_s)
         now_s += pause_s
         assert breaker.allows(now_s)
-        breaker.started()
-        breaker.failed(now_s)
+        breaker.failed(breaker.started(now_s), now_s)
 
 
-def test_late_failures_do_not_make_the_pause_longer() -> None:
-    """Calls that were under way when it opened say nothing new."""
-    breaker = opened()
-    for _ in range(60):
-        breaker.failed(10.5)
+def test_late_ends_say_nothing_new() -> None:
+    """Calls from before the opening: no longer pause, no closing, and no harm to the probe."""
+    breaker = Breaker(LIMITS)
+    late = [breaker.started(9.0) for _ in range(60)]
+    for _ in range(3):
+        breaker.failed(breaker.started(10.0), 10.0)
+    for call in late[:20]:
+        breaker.failed(call, 10.5)
     assert breaker.remaining_s(10.5) == pytest.approx(0.5)
+    breaker.succeeded(late[20])
+    assert not breaker.is_closed
+    probe = breaker.started(11.0)
+    breaker.abandoned(late[21])
+    assert not breaker.allows(11.0)
+    breaker.failed(late[22], 11.5)
+    breaker.succeeded(probe)
+    assert breaker.is_closed
 
 
 def test_a_probe_that_is_given_up_makes_room_for_the_next() -> None:
     """A client that leaves does not leave the target in the dark."""
     breaker = opened()
-    breaker.started()
-    breaker.abandoned()
+    breaker.abandoned(breaker.started(11.0))
     assert breaker.allows(11.0)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["ok", "fail", "left"]), st.floats(0, 3)), max_size=80))
-def test_it_never_stays_open_for_good(events: list[tuple[str, float]]) -> None:
-    """Whatever happened, a target that works again is in use within the longest pause."""
+def test_a_last_resort_that_fails_does_not_take_the_place_of_the_probe() -> None:
+    """It says nothing new, makes the pause no longer, and the probe passes when it is due."""
+    breaker = opened()
+    breaker.failed(breaker.started(10.5), 10.6)
+    assert breaker.remaining_s(10.6) == pytest.approx(0.4)
+    slow = breaker.started(10.9)
+    probe = breaker.started(11.0)
+    breaker.failed(slow, 11.1)
+    assert breaker.remaining_s(11.1) == 0.0
+    breaker.failed(probe, 11.2)
+    assert breaker.remaining_s(11.2) == pytest.approx(2.0)
+    assert breaker.allows(13.2)
+
+
+def test_a_last_resort_that_answers_closes_it() -> None:
+    """Vectors from after the opening are proof, whoever asked for them."""
+    breaker = opened()
+    breaker.succeeded(breaker.started(10.5))
+    assert breaker.is_closed
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["ok", "fail", "left", "start"]), st.floats(0, 3), st.integers(0, 9)
+        ),
+        max_size=80,
+    )
+)
+def test_it_never_stays_open_for_good(events: list[tuple[str, float, int]]) -> None:
+    """Whatever happened, a target that works again is in use within the longest pause.
+
+    Calls overlap, and some start though they are not allowed, as last resorts do.
+    """
     breaker, now_s = Breaker(LIMITS), 0.0
-    for kind, later_s in events:
+    calls: list[int] = []
+    for kind, later_s, which in events:
         now_s += later_s
-        if breaker.allows(now_s):
-            breaker.started()
-            if kind == "ok":
-                breaker.succeeded()
-            elif kind == "fail":
-                breaker.failed(now_s)
-            else:
-                breaker.abandoned()
+        if kind == "start" or not calls:
+            calls.append(breaker.started(now_s))
+            continue
+        call = calls.pop(which % len(calls))
+        if kind == "ok":
+            breaker.succeeded(call)
+        elif kind == "fail":
+            breaker.failed(call, now_s)
+        else:
+            breaker.abandoned(call)
+    for call in calls:
+        breaker.abandoned(call)
     now_s += LIMITS.longest_open_s
     assert breaker.allows(now_s)
-    breaker.started()
-    breaker.succeeded()
+    breaker.succeeded(breaker.started(now_s))
     assert breaker.is_closed
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -89,19 +90,29 @@ def test_a_target_with_an_open_breaker_is_the_last_resort() -> None:
     """After all that are well; but better than nobody."""
     fleet = Fleet({}, {}, {})
     for _ in range(3):
-        fleet["a"].started(1)
-        fleet["a"].failed(1, 0.1, UpstreamUnavailableError("down"))
+        fleet["a"].failed(fleet["a"].started(1), 1, 0.1, UpstreamUnavailableError("down"))
     assert names(fleet.plan()) == "bca"
     assert "breaker open" in fleet.plan().explain(NEEDS).excluded[0].reason
     fleet.now_s += 1.0
     assert names(fleet.plan()) == "abc"
 
 
+def test_a_target_that_failed_as_a_last_resort_is_used_again() -> None:
+    """Both were down for a moment; the one that came back last is the first again, not lost."""
+    fleet = Fleet({}, {})
+    for _ in range(4):
+        for name in "ab":
+            fleet[name].failed(fleet[name].started(1), 1, 0.1, UpstreamUnavailableError("down"))
+    fleet["b"].succeeded(fleet["b"].started(1), 1, 0.1)
+    assert names(fleet.plan()) == "ba"
+    fleet.now_s += 1.0
+    assert names(fleet.plan()) == "ab"
+
+
 def test_a_target_of_another_space_is_never_the_last_resort() -> None:
     """No vector is better than a wrong one."""
     fleet = Fleet({})
-    fleet["a"].started(1)
-    fleet["a"].failed(1, 0.1, UpstreamSpaceError("other"))
+    fleet["a"].failed(fleet["a"].started(1), 1, 0.1, UpstreamSpaceError("other"))
     assert names(fleet.plan()) == ""
 
 
@@ -115,12 +126,56 @@ def test_cheapest_spills_over_when_the_wait_is_too_long() -> None:
     """And comes back when it is not."""
     fleet = Fleet({"price_usd": 0.0}, {"price_usd": 0.1})
     plan = fleet.plan("cheapest", spill_over_s=0.5)
-    fleet["a"].started(1)
-    fleet["a"].succeeded(1, 0.9)
+    fleet["a"].succeeded(fleet["a"].started(1), 1, 0.9)
     assert names(plan) == "ba"
     assert "passed over" in plan.explain(NEEDS).candidates[1].reason
     fleet.now_s += 30
     assert names(plan) == "ab"
+
+
+def test_cheapest_spills_over_before_the_queue_is_waited_for() -> None:
+    """Tokens in flight at the rate that the target gives: no call has to be late to show it."""
+    fleet = Fleet({"price_usd": 0.0}, {"price_usd": 0.1})
+    plan = fleet.plan("cheapest", spill_over_s=0.5)
+    for _ in range(20):
+        # 1,000 tokens in each 0.1 s: 10,000 a second.
+        call = fleet["a"].started(1000)
+        fleet.now_s += 0.1
+        fleet["a"].succeeded(call, 1000, 0.1)
+    call = fleet["a"].started(4000)
+    assert names(plan) == "ab"
+    fleet["a"].started(2000)
+    assert names(plan) == "ba"
+    assert "0.60 s" in plan.explain(NEEDS).candidates[1].reason
+    fleet["a"].succeeded(call, 4000, 0.1)
+    assert names(plan) == "ab"
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [
+        pytest.param({"tokens": 7, "longest": 7}, True, id="shorter"),
+        pytest.param({"tenant": "other"}, True, id="another tenant"),
+        pytest.param({"longest": 80}, False, id="too long for one"),
+        pytest.param({"has_texts": False}, False, id="ids alone"),
+        pytest.param({"tag": "batch"}, False, id="by a rule"),
+        pytest.param({"may_spend": False}, False, id="near the end of a budget"),
+    ],
+)
+@pytest.mark.parametrize("strategy", ["priority", "cheapest", "weighted", "fastest"])
+def test_a_way_is_the_same_where_nothing_of_the_choice_differs(
+    strategy: str, change: dict[str, Any], is_same: bool
+) -> None:
+    """The rule, what is fit for the request, and whether money is short; not who asks."""
+    fleet = Fleet({"takes_ids": False}, {"max_input_tokens": 64}, {"price_usd": 0.1})
+    plan = fleet.plan(strategy, tags=frozenset({"batch"}))
+    assert (plan.way(NEEDS) == plan.way(replace(NEEDS, **change))) is is_same
+
+
+def test_routes_go_different_ways() -> None:
+    """Be it to targets of the same names: after a reload those may be others."""
+    assert Fleet({}, {}).plan().way(NEEDS) != Fleet({}, {}).plan().way(NEEDS)
+    assert Fleet({}).plan("cheapest").way(NEEDS) != Fleet({}).plan("cheapest").way(NEEDS)
 
 
 def test_dearer_targets_come_last_when_the_budget_nears_its_end() -> None:
@@ -148,8 +203,7 @@ def test_fastest_prefers_little_latency_and_little_work() -> None:
     """Of two that are drawn the better one; both latency and tokens in flight count."""
     fleet = Fleet({}, {})
     for name, latency_s in (("a", 0.1), ("b", 0.01)):
-        fleet[name].started(1)
-        fleet[name].succeeded(1, latency_s)
+        fleet[name].succeeded(fleet[name].started(1), 1, latency_s)
     plan = fleet.plan("fastest")
     assert names(plan)[0] == "b"
     fleet["b"].started(100_000)
@@ -170,6 +224,8 @@ def test_fastest_prefers_little_latency_and_little_work() -> None:
         ({"most_tokens": 49}, {}, False),
         ({"scripts": frozenset({"han"})}, {"script": lambda: "han"}, True),
         ({"scripts": frozenset({"han"})}, {"script": lambda: None}, False),
+        ({"languages": frozenset({"fr"})}, {"language": lambda: "fr"}, True),
+        ({"languages": frozenset({"fr"})}, {"language": lambda: None}, False),
         ({"from_minute": 60, "to_minute": 120}, {"minute": 60}, True),
         ({"from_minute": 60, "to_minute": 120}, {"minute": 120}, False),
         ({"from_minute": 1320, "to_minute": 360}, {"minute": 1400}, True),

@@ -115,3 +115,10 @@ def test_a_full_disk_is_an_error_before_anything_is_written(
 def _filled(one: Spool) -> None:
     for number in range(60):
         one.intend(number, b"x" * 50)
+
+
+def test_a_state_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    """Whoever starts a router is told which setting is wrong, and why."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailableError, match=r"store\.state .* cannot be written to"):
+        SpoolFolder.made(tmp_path / "file" / "state")

@@ -14,6 +14,7 @@ from router.dispatch.hedging import Hedge
 from router.dispatch.sharing import Sharing
 from router.domain.clock import SystemClock
 from router.domain.errors import EmbedwayError
+from router.domain.journal import Call, Journal
 from router.domain.types import Float32Array, Route, Space, Target, TokenBatch
 from router.policy.admission import Room
 from router.routing.breaker import BreakerLimits
@@ -53,8 +54,10 @@ class Poisoned(FakeUpstream):
         self.error = error
         self.ids = set(ids)
 
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
-        vectors = await super().embed(batch, timeout_s)
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
+        vectors = await super().embed(batch, timeout_s, call)
         if self.ids & set(batch.ids.tolist()):
             raise self.error
         return vectors
@@ -96,6 +99,7 @@ class DispatcherUnderTest:
             states,
             None if hedge is None else Hedge(hedge),
         )
+        self.reroutes: list[tuple[str, str, str, str]] = []
         self.budget = budget or RetryBudget()
         self.dispatcher = Dispatcher(
             courses={"r": course},
@@ -106,6 +110,7 @@ class DispatcherUnderTest:
             budget=self.budget,
             clock=clock,
             max_parallel_calls=4,
+            rerouted=lambda *event: self.reroutes.append(event),
         )
         self._clock = clock
 
@@ -114,7 +119,9 @@ class DispatcherUnderTest:
         route = Route("r", SPACE, tuple(self.states))
         deadline_s = self._clock.monotonic_s() + within_s
         async with asyncio.timeout(within_s):
-            return await self.dispatcher.embed(route, asked, needs, deadline_s, [], share=True)
+            return await self.dispatcher.embed(
+                route, asked, needs, deadline_s, Journal(), share=True
+            )
 
     def _report(self, name: str, standing: Standing, reason: str | None) -> None:
         self.reports.append((name, standing, reason))

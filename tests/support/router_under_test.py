@@ -7,16 +7,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import uvloop
 
-from router.api.http import HttpFront
 from router.app import App
+from router.config.file import ConfigurationFile
 from router.config.load import parse_settings
 from router.domain.clock import SystemClock
 from router.domain.ports import Upstream
+from router.reloading.board import Board
+from router.reloading.reloader import Reloader, Take
 from router.telemetry.logs import Log
+from router.telemetry.tracer import Tracer
 from router.upstreams.fake import FakeUpstream
 
 T = TypeVar("T")
@@ -26,18 +30,34 @@ _START_S = 10.0
 class RouterUnderTest:
     """`router.app.App` built from YAML, on free ports, with its log in memory."""
 
-    def __init__(self, settings: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: str,
+        environment: Mapping[str, str] | None = None,
+        config: Path | None = None,
+        **options: Any,
+    ) -> None:
+        """`config` is a file that the settings are written to, and that is watched.
+
+        `options` are those of the App that commands give it.
+        """
         # A database of its own, unless the settings name one.
         self._folder = tempfile.TemporaryDirectory(prefix="embedway-test-")
         folder = self._folder.name
         own = f"store: {{url: 'sqlite:///{folder}/embedway.db', state: '{folder}/state'}}\n"
         text = settings if "\nstore:" in settings else settings + own
+        self._own = "" if "\nstore:" in settings else own
         self._settings = parse_settings(text, origin="test")
+        self._config = config
+        if config is not None:
+            config.write_text(text)
         self._environment = dict(environment or {})
+        self._options = options
         self._stream = io.BytesIO()
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._app: App | None = None
+        self._looks = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -77,9 +97,7 @@ class RouterUnderTest:
     @property
     def under_way(self) -> int:
         """HTTP requests that are being answered right now."""
-        front = self.app.http._server.config.app
-        assert isinstance(front, HttpFront)
-        return front.under_way
+        return self.app.under_way
 
     @property
     def log(self) -> bytes:
@@ -100,6 +118,12 @@ class RouterUnderTest:
 
         eventually(is_there)
         return found[-1]
+
+    @property
+    def tracer(self) -> Tracer:
+        tracer = self.app._ground.tracer
+        assert isinstance(tracer, Tracer)
+        return tracer
 
     def fake(self, target: str) -> FakeUpstream:
         upstream = self.upstream(target)
@@ -130,9 +154,40 @@ class RouterUnderTest:
         """Run it on the router's event loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
+    def rewrite(self, settings: str, within_s: float = 20.0) -> str | None:
+        """Put another configuration in the file's place; what was wrong with it, once known."""
+        assert self._config is not None
+        data = (settings + self._own).encode()
+        new = self._config.with_suffix(".new")
+        new.write_bytes(data)
+        new.replace(self._config)
+        return self.reread(within_s)
+
+    def reread(self, within_s: float = 20.0) -> str | None:
+        """Have the file looked at; what was wrong with it, once known."""
+        looks = self._looks
+        self._loop.call_soon_threadsafe(self.app.reload_soon)
+        # The first look may have begun before the file was changed.
+        eventually(lambda: self._looks >= looks + 1, within_s)
+        self._loop.call_soon_threadsafe(self.app.reload_soon)
+        eventually(lambda: self._looks >= looks + 2, within_s)
+        return self.app.served().served.pending_error
+
     async def _start(self) -> None:
         clock = SystemClock()
-        self._app = App(self._settings, self._environment, clock, Log(clock, self._stream))
+        log, reloader = Log(clock, self._stream), None
+        if self._config is not None:
+            reloader = Reloader(ConfigurationFile(self._config), Board(None), log)
+            self._settings = reloader.first().settings
+            look = reloader.look
+
+            async def counted(take: Take) -> None:
+                await look(take)
+                self._looks += 1
+
+            reloader.look = counted  # type: ignore[method-assign]
+        options = {"reloader": reloader} | self._options
+        self._app = App(self._settings, self._environment, clock, log, **options)
         await self._app.start()
 
     def _end(self) -> None:

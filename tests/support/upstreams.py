@@ -2,43 +2,56 @@
 
 import numpy as np
 
+from router.domain.journal import Call
 from router.domain.types import Float32Array, TokenBatch
 from router.upstreams.fake import FakeUpstream
 
 
 class OneTooFew(FakeUpstream):
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
-        return (await super().embed(batch, timeout_s))[:-1]
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
+        return (await super().embed(batch, timeout_s, call))[:-1]
 
 
 class OneTooMany(FakeUpstream):
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
-        vectors = await super().embed(batch, timeout_s)
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
+        vectors = await super().embed(batch, timeout_s, call)
         return np.concatenate([vectors, vectors[:1]])
 
 
 class NotANumber(FakeUpstream):
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
-        vectors = await super().embed(batch, timeout_s)
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
+        vectors = await super().embed(batch, timeout_s, call)
         vectors[-1, 3] = np.nan
         return vectors
 
 
 class Infinite(FakeUpstream):
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
-        vectors = await super().embed(batch, timeout_s)
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
+        vectors = await super().embed(batch, timeout_s, call)
         vectors[-1, 3] = np.inf
         return vectors
 
 
 class NotUnit(FakeUpstream):
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
-        return np.float32(1.05) * await super().embed(batch, timeout_s)
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
+        return np.float32(1.05) * await super().embed(batch, timeout_s, call)
 
 
 class OtherDimension(FakeUpstream):
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
-        vectors = (await super().embed(batch, timeout_s))[:, :-1]
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
+        vectors = (await super().embed(batch, timeout_s, call))[:, :-1]
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
@@ -49,6 +62,8 @@ class Defective(FakeUpstream):
         super().__init__(dimensions)
         self._message = message
 
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
-        del batch, timeout_s
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
+        del batch, timeout_s, call
         raise RuntimeError(self._message)

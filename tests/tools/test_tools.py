@@ -35,6 +35,7 @@ def scene(minilm: Path, tmp_path: Path, monkeypatch: Any) -> Iterator[tuple[Path
                     "strategy": "priority",
                 },
                 {"name": "russian", "when": {"scripts": ["cyrillic"]}, "targets": ["qwen"]},
+                {"name": "finnish", "when": {"languages": ["fi"]}, "targets": ["qwen"]},
             ],
         }
         path = tmp_path / "router.yaml"
@@ -111,6 +112,16 @@ def test_verify_against_a_file(
             ["--time", "12:00", "--text", "Гавань"],
             ["mixed: rule russian", "1. qwen: 0.05 USD"],
             id="script",
+        ),
+        pytest.param(
+            ["--time", "12:00", "--text", "Laiva lähti satamasta aamunkoitteessa."],
+            ["mixed: rule finnish", "1. qwen: 0.05 USD"],
+            id="language",
+        ),
+        pytest.param(
+            ["--time", "12:00", "--text", "Das Schiff verließ den Hafen."],
+            ["mixed: rule default", "1. together: 0.02 USD"],
+            id="another language",
         ),
     ],
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from router.domain.errors import UpstreamRejectedError, UpstreamUnavailableError
+from router.domain.journal import Call
 from router.domain.types import Float32Array, TokenBatch
 from router.upstreams.fake import FakeUpstream
 from router.upstreams.packing import PackingUpstream
@@ -21,8 +22,10 @@ def batch(*sequences: list[int]) -> TokenBatch:
 class Picky(FakeUpstream):
     """Refuses any call that holds the id 666, as a target does: the whole call."""
 
-    async def embed(self, batch: TokenBatch, timeout_s: float) -> Float32Array:
-        vectors = await super().embed(batch, timeout_s)
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
+        vectors = await super().embed(batch, timeout_s, call)
         if 666 in batch.ids:
             raise UpstreamRejectedError("the target refused the request")
         return vectors

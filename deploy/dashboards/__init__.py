@@ -1,0 +1,1 @@
+"""Grafana dashboards as code; `make format` writes their JSON to helm/embedway/files/dashboards."""

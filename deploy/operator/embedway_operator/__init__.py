@@ -1,0 +1,1 @@
+"""The routing operator: makes Triton deployments and the routers' configuration from resources."""

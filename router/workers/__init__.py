@@ -1,0 +1,1 @@
+"""`embedway serve`: one process that serves, or several and one that looks after them."""
