@@ -9,11 +9,13 @@ import asyncio
 import contextlib
 import http.client
 import os
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -45,22 +47,32 @@ from router.up.wheels import MINILM, fetch
 _READY_TIMEOUT_S = 20.0
 _WARM_UP_S = 0.5
 _ROUTES, _TARGETS = 1000, 50
-_PAIRS, _PAIR_ROUNDS = 3, 8
+_TRACE_ROUNDS = 10
+# What a traced stretch leaves is sent and written within a second: the stretch pays for it.
+_SETTLE_S = 1.5
 
 Measure = Callable[[Shape, int, float], Awaitable[Sample]]
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Something that answers; `process` is the one whose CPU time counts, if any."""
+    """Something that answers; `process` is the one whose CPU time counts, if any.
+
+    `prepare` is called before each stretch, and what the process does in the `settle_s` seconds
+    after it counts, too: it is work that the stretch has left.
+    """
 
     measure: Measure
     process: psutil.Process | None = None
+    prepare: Callable[[], None] = lambda: None
+    settle_s: float = 0.0
 
     async def sample(self, shape: Shape, concurrency: int, seconds: float) -> Sample:
         """One stretch of load, with the CPU seconds that it cost the process."""
+        self.prepare()
         before = cpu_seconds(self.process) if self.process else 0.0
         sample = await self.measure(shape, concurrency, seconds)
+        await asyncio.sleep(self.settle_s)
         after = cpu_seconds(self.process) if self.process else 0.0
         return replace(sample, cpu_s=after - before)
 
@@ -81,11 +93,8 @@ def main() -> int:
             few = contenders["router"]
             pair = {ONE: few, MANY: many}
             uvloop.run(_measure_beside(results, pair, options.seconds, options.rounds))
-        # Short and many, of several processes each: two of one program differ by more than a tenth,
-        # and what tracing costs is small beside that.
-        for _ in range(_PAIRS * options.rounds):
-            with _traced(Path(folder), tokenizer, triton, one, others) as pair:
-                uvloop.run(_measure_beside(results, pair, options.seconds / 4, _PAIR_ROUNDS))
+        with _traced(Path(folder), tokenizer, triton, one, others) as pair:
+            uvloop.run(_measure_beside(results, pair, options.seconds, _TRACE_ROUNDS))
     print_report(results, Console(width=None if sys.stdout.isatty() else 140))
     if options.json:
         options.json.write_bytes(orjson.dumps(as_json(results), option=orjson.OPT_INDENT_2))
@@ -161,29 +170,28 @@ def _crowded(folder: Path, tokenizer: Path, triton: int, one: set[int]) -> Itera
 def _traced(
     folder: Path, tokenizer: Path, triton: int, one: set[int], others: set[int]
 ) -> Iterator[dict[str, Contender]]:
-    """Two routers alike but for their traces: all of them to a collector, and none."""
-    collector = free_port()
-    everything = {
-        "otlp": {"endpoint": f"http://127.0.0.1:{collector}"},
-        "traces": {"sample_ratio": 1.0},
+    """One router as it traces nothing, and as it traces all, to a collector and to the disk."""
+    collector, port, config = free_port(), free_port(), folder / "traced.yaml"
+    settings = _config(port, triton, tokenizer) | {
+        "telemetry": {
+            "otlp": {"endpoint": f"http://127.0.0.1:{collector}"},
+            "traces": {"sample_ratio": 1.0},
+        },
+        "store": {"url": f"sqlite:///{config}.db", "state": f"{config}.state"},
     }
-    nothing = {"traces": {"enabled": False}}
-    with contextlib.ExitStack() as stack:
-        arguments = ["benchmarks.stub_collector", str(collector)]
-        stack.enter_context(running(arguments, collector, others, folder))
-        pair: dict[str, Contender] = {}
-        for name, telemetry in ((UNTRACED, nothing), (TRACED, everything)):
-            port, config = free_port(), folder / f"traced-{len(pair)}.yaml"
-            settings = _config(port, triton, tokenizer) | {
-                "telemetry": telemetry,
-                "store": {"url": f"sqlite:///{config}.db", "state": f"{config}.state"},
-            }
-            config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-            serve = ["router", "serve", "--config", str(config)]
-            process = stack.enter_context(running(serve, port, one, folder))
-            _wait_ready(port)
-            pair[name] = Contender(_through(port, None), process)
-        yield pair
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    arguments = ["benchmarks.stub_collector", str(collector)]
+    serve = ["benchmarks.switched_router", str(config)]
+    with (
+        running(arguments, collector, others, folder),
+        running(serve, port, one, folder) as process,
+    ):
+        _wait_ready(port)
+        measure = _through(port, None)
+        yield {
+            name: Contender(measure, process, partial(process.send_signal, which), _SETTLE_S)
+            for name, which in ((UNTRACED, signal.SIGUSR2), (TRACED, signal.SIGUSR1))
+        }
 
 
 async def _measure_beside(

@@ -90,7 +90,7 @@ class SpanExporter:
         self._task: asyncio.Task[None] | None = None
 
     def offer(self, spans: bytes, count: int) -> None:
-        """Take the encoded spans of a request, or count them as dropped where the queue is full."""
+        """Take encoded spans, all of them or none: dropped and counted where the queue is full."""
         if self.waiting_bytes + len(spans) > self._queue_bytes:
             self.figures.dropped_full += count
             return

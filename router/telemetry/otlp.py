@@ -15,7 +15,7 @@ _DOUBLE = Struct("<d")
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # A Span's ids, without and with a parent's, and its times.
 _ROOT = Struct("<20s8sBQBQ")
-_CHILD = Struct("<20s8s2s8sBQBQ")
+_CHILD = Struct("<20s8s10sBQBQ")
 _LINK = Struct("<4s16s2s8s")
 # Span.status {code: ERROR}; and Span.flags: the trace is sampled, and the parent is known to be in
 # this process or in another one.
@@ -89,40 +89,79 @@ def span_constants(name: str, kind: int, attributes: dict[str, Value] | None = N
     return constants + b"".join(attribute(*one) for one in (attributes or {}).items())
 
 
+# What a span says, encoded, behind the key and the length of a whole Span that has a parent.
+Frame = tuple[bytes, bytes]
+LINK_BYTES = _LINK.size
+
+
+def frame(rest: bytes, more: int = 0) -> Frame:
+    """The fields of a Span but ids and times, once for many; `more` bytes are to come behind."""
+    return b"\x12" + varint(_CHILD.size + len(rest) + more), rest
+
+
 class Spans:
     """The spans of one trace, one behind the other, as fields of ScopeSpans.
 
     What they say is encoded elsewhere, mostly once for many; here are ids and times alone.
     """
 
-    __slots__ = ("_ids", "_offset_ns", "_parts", "count")
+    __slots__ = ("_ids", "_offset_ns", "_parts", "_state", "count")
 
-    def __init__(self, trace_id: bytes, offset_ns: int) -> None:
-        """`offset_ns` leads from the clock of the spans to nanoseconds since the Unix epoch."""
+    def __init__(self, trace_id: bytes, offset_ns: int, state: bytes = b"") -> None:
+        """`offset_ns` leads from the clock of the spans to nanoseconds since the Unix epoch.
+
+        `state` is what all of them say of the trace, encoded.
+        """
         self._ids = b"\x0a\x10" + trace_id + b"\x12\x08"
         self._offset_ns = offset_ns
+        self._state = state
         self._parts: list[bytes] = []
         self.count = 0
 
     def add(self, number: int, parent: int, begun_s: float, ended_s: float, rest: bytes) -> None:
         """A Span; `rest` are its other fields. No parent is 0."""
-        begun_ns = int(begun_s * 1e9) + self._offset_ns
-        ended_ns = int(ended_s * 1e9) + self._offset_ns
         if parent:
-            head = _CHILD.pack(
-                self._ids, number.to_bytes(8, "big"), b"\x22\x08", parent.to_bytes(8, "big"),
-                0x39, begun_ns, 0x41, ended_ns,
-            )  # fmt: skip
-        else:
-            head = _ROOT.pack(
-                self._ids, number.to_bytes(8, "big"), 0x39, begun_ns, 0x41, ended_ns,
-            )  # fmt: skip
-        self._parts += (b"\x12", varint(len(head) + len(rest)), head, rest)
+            self.add_below(below(parent), number, begun_s, ended_s, frame(rest))
+            return
+        head = _ROOT.pack(
+            self._ids, number.to_bytes(8, "big"),
+            0x39, int(begun_s * 1e9) + self._offset_ns,
+            0x41, int(ended_s * 1e9) + self._offset_ns,
+        )  # fmt: skip
+        size = len(head) + len(rest) + len(self._state)
+        self._parts += (b"\x12", varint(size), head, rest, self._state)
+        self.count += 1
+
+    def add_below(
+        self,
+        parent: bytes,
+        number: int,
+        begun_s: float,
+        ended_s: float,
+        framed: Frame,
+        more: bytes = b"",
+    ) -> None:
+        """A Span below another one, see `below`; `more` are the bytes that its frame counts on."""
+        if self._state:
+            more += self._state
+            framed = frame(framed[1], len(more))
+        prefix, rest = framed
+        offset_ns = self._offset_ns
+        head = _CHILD.pack(
+            self._ids, number.to_bytes(8, "big"), parent,
+            0x39, int(begun_s * 1e9) + offset_ns, 0x41, int(ended_s * 1e9) + offset_ns,
+        )  # fmt: skip
+        self._parts += (prefix, head, rest, more)
         self.count += 1
 
     def together(self) -> bytes:
         """All of them."""
         return b"".join(self._parts)
+
+
+def below(parent: int) -> bytes:
+    """What a Span says of its parent."""
+    return b"\x22\x08" + parent.to_bytes(8, "big")
 
 
 def link(trace_id: bytes, number: int) -> bytes:

@@ -56,7 +56,6 @@ class TraceShelf:
         size = _HEAD.size + len(name) + len(spans)
         if self._waiting_bytes + size <= self._half:
             head = _HEAD.pack(len(spans), len(name), bytes.fromhex(trace_id)) + name
-            # Not put together before they are written: the exporter has the same spans.
             self._waiting += (head, spans)
             self._waiting_bytes += size
 

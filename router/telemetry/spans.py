@@ -4,18 +4,30 @@ SERVER → INTERNAL for each phase, and one CLIENT for each call to a target. A 
 requests shared is a CLIENT span of its own, below that of the first sampled one, with links to all.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 from router.domain.clock import Clock
 from router.domain.journal import Attempt, Ending, Facts, Journal, Parent, Phase, SharedCall
 from router.telemetry import names, otlp
-from router.telemetry.otlp import Value
+from router.telemetry.memo import Memo
+from router.telemetry.otlp import Frame, Value
 
 _KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# What many spans have in common is encoded once; so many things are remembered, twice.
+# What many spans have in common is encoded once; so many things of a kind are remembered, twice.
 _MOST_KNOWN = 4096
 _OK = "ok"
+
+
+class Ended(NamedTuple):
+    """A request that is over and whose spans are wanted; `kept` says why they are."""
+
+    journal: Journal
+    facts: Facts
+    ending: Ending
+    kept: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,110 +52,108 @@ class SpanWriter:
         self._clock = clock
         self._targets: dict[str, bytes] = {}
         self._request_id = otlp.TextAttribute(names.REQUEST_ID)
-        # Encoded once for all requests that say the same. Two generations, since a reason that is
-        # another one each time must not push out what every request needs.
-        self._known: dict[Hashable, bytes] = {}
-        self._older: dict[Hashable, bytes] = {}
+        # Encoded once for all requests that say the same: parts of spans, and whole frames.
+        self._parts: Memo[bytes] = Memo(_MOST_KNOWN)
+        self._frames: Memo[Frame] = Memo(_MOST_KNOWN)
 
     def declare(self, targets: Mapping[str, TargetFacts]) -> None:
         """What there is to say of these targets; what was said of others stays."""
         self._targets |= {name: self._constants(name, facts) for name, facts in targets.items()}
-        self._known, self._older = {}, {}
+        self._parts.clear()
+        self._frames.clear()
 
-    def write(self, journal: Journal, facts: Facts, ending: Ending, kept: str) -> tuple[bytes, int]:
+    def offset_ns(self) -> int:
+        """From the clock of journals to nanoseconds since the Unix epoch, as it is now.
+
+        A machine's clock is set now and then, and what runs on is the other one.
+        """
+        return int((self._clock.wall_s() - self._clock.monotonic_s()) * 1e9)
+
+    def write(self, ended: Ended, offset_ns: int) -> tuple[bytes, int]:
         """The spans of a request, as fields of ScopeSpans, and how many they are."""
-        # Read anew: a machine's clock is set now and then, and what runs on is the other one.
-        offset_ns = int((self._clock.wall_s() - self._clock.monotonic_s()) * 1e9)
-        spans = otlp.Spans(bytes.fromhex(journal.trace_id), offset_ns)
+        journal, facts, ending, kept = ended
         parent = journal.parent
-        above, state = (0, b"") if parent is None else _origin(parent)
-        flags = state + otlp.LOCAL_FLAGS
+        above, flags, state = 0, otlp.LOCAL_FLAGS, b""
+        if parent is not None:
+            above, flags, state = _origin(parent)
+        spans = otlp.Spans(bytes.fromhex(journal.trace_id), offset_ns, state)
         server = b"".join((
-            flags if parent is None else state + otlp.REMOTE_FLAGS,
-            self._server(journal, facts, ending, kept),
-            self._request_id(ending.request_id),
+            flags, self._server(journal, facts, ending, kept), self._request_id(ending.request_id),
         ))  # fmt: skip
         number = journal.span
         spans.add(number, above, journal.begun_s, ending.ended_s, server)
+        under = otlp.below(number)
+        known = self._frames.get
         for phase in journal.phases:
+            key = (phase.name, phase.facts, phase.error)
+            framed = known(key) or self._frames.remember(key, partial(_phase, phase))
             ended_s = phase.ended_s or phase.begun_s
-            common = self._phase(phase)
-            spans.add(journal.next_span(), number, phase.begun_s, ended_s, flags + common)
+            spans.add_below(under, journal.next_span(), phase.begun_s, ended_s, framed)
         for attempt in journal.attempts:
-            self._attempt(spans, journal, attempt, flags)
+            self._attempt(spans, journal, attempt, under)
         return spans.together(), spans.count
 
-    def _remembered(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
-        """What is not among the newest: from the generation before, or made."""
-        known = self._older.get(key)
-        if known is None:
-            known = make()
-        if len(self._known) >= _MOST_KNOWN:
-            self._older, self._known = self._known, {}
-        self._known[key] = known
-        return known
-
     def _server(self, journal: Journal, facts: Facts, ending: Ending, kept: str) -> bytes:
-        """All that the request's own span says, but its name and times."""
+        """All that the request's own span says, but its id and times."""
         attempts = len(journal.attempts)
         key = (ending.method, ending.route, ending.rpc, ending.status, kept, attempts, facts.tenant,
                facts.key, facts.route, facts.space, facts.target, facts.error)  # fmt: skip
-        known = self._known.get(key) or self._remembered(
+        known = self._parts.get(key) or self._parts.remember(
             key, lambda: _server(facts, ending, kept, attempts)
         )
         counts = (facts.inputs, facts.tokens, facts.cached_tokens, facts.cost_nano_usd)
-        return known + (self._known.get(counts) or self._remembered(counts, lambda: _counts(facts)))
+        return known + (
+            self._parts.get(counts) or self._parts.remember(counts, lambda: _counts(facts))
+        )
 
-    def _phase(self, phase: Phase) -> bytes:
-        key = (phase.name, phase.facts, phase.error)
-        return self._known.get(key) or self._remembered(key, lambda: _phase(phase))
-
-    def _attempt(self, spans: otlp.Spans, journal: Journal, attempt: Attempt, flags: bytes) -> None:
+    def _attempt(self, spans: otlp.Spans, journal: Journal, attempt: Attempt, under: bytes) -> None:
         """A call to a target, and the one that it shared with others where it leads them."""
         call = attempt.call
         span, shared = (journal.next_span(), None) if call is None else (call.span, call.shared)
-        key = (attempt.target, attempt.outcome, attempt.reason, attempt.inputs, attempt.tokens)
-        common = self._known.get(key) or self._remembered(key, lambda: self._client(attempt))
         ended_s = attempt.begun_s + attempt.latency_ms / 1000
-        if shared is None:
-            spans.add(span, journal.span, attempt.begun_s, ended_s, flags + common)
-            return
-        joint = shared.call
-        shares = self._count(names.BATCH_REQUESTS, len(shared.members))
+        members, joint = (0, None) if shared is None else (len(shared.members), shared.call)
         link = b"" if joint is None else _link_to(joint.trace_id, joint.span)
-        rest = b"".join((flags, common, shares, link))
-        spans.add(span, journal.span, attempt.begun_s, ended_s, rest)
-        if joint is not None and shared.lead == span:
-            batch = flags + self._batch(shared, attempt)
-            spans.add(joint.span, span, attempt.begun_s, ended_s, batch)
+        key = (attempt.target, attempt.outcome, attempt.reason, attempt.inputs, attempt.tokens,
+               members, len(link))  # fmt: skip
+        framed = self._frames.get(key) or self._frames.remember(
+            key, lambda: otlp.frame(self._client(attempt, members), len(link))
+        )
+        spans.add_below(under, span, attempt.begun_s, ended_s, framed, link)
+        if shared is not None and joint is not None and shared.lead == span:
+            links = b"".join([_link_to(*one) for one in shared.members])
+            batch = otlp.frame(self._batch(shared, attempt), len(links))
+            spans.add_below(otlp.below(span), joint.span, attempt.begun_s, ended_s, batch, links)
 
-    def _client(self, attempt: Attempt) -> bytes:
+    def _client(self, attempt: Attempt, members: int) -> bytes:
         parts = [
+            otlp.LOCAL_FLAGS,
             self._target(attempt.target),
             otlp.attribute(names.GEN_AI_USAGE_INPUT_TOKENS, attempt.tokens),
             otlp.attribute(names.INPUTS, attempt.inputs),
             otlp.attribute(names.ATTEMPT_REASON, attempt.reason),
             _outcome(attempt.outcome),
+            otlp.attribute(names.BATCH_REQUESTS, members) if members else b"",
         ]
         return b"".join(parts)
 
     def _batch(self, shared: SharedCall, attempt: Attempt) -> bytes:
-        parts = [
+        return b"".join((
+            otlp.LOCAL_FLAGS,
             self._target(attempt.target),
             self._count(names.GEN_AI_USAGE_INPUT_TOKENS, shared.tokens),
             self._count(names.INPUTS, shared.inputs),
             self._count(names.BATCH_REQUESTS, len(shared.members)),
-            self._outcome(attempt),
-        ]
-        return b"".join((*parts, *(_link_to(*one) for one in shared.members)))
+            self._outcome(attempt.outcome),
+        ))  # fmt: skip
 
     def _count(self, name: str, number: int) -> bytes:
         key = (name, number)
-        return self._known.get(key) or self._remembered(key, lambda: otlp.attribute(name, number))
+        return self._parts.get(key) or self._parts.remember(
+            key, lambda: otlp.attribute(name, number)
+        )
 
-    def _outcome(self, attempt: Attempt) -> bytes:
-        outcome = attempt.outcome
-        return self._known.get(outcome) or self._remembered(outcome, lambda: _outcome(outcome))
+    def _outcome(self, outcome: str) -> bytes:
+        return self._parts.get(outcome) or self._parts.remember(outcome, lambda: _outcome(outcome))
 
     def _target(self, name: str) -> bytes:
         """Name, kind and what is known of a call to a target."""
@@ -177,9 +187,9 @@ def outcome_of(facts: Facts, status: int) -> str:
     return "client_left" if status == 499 else _OK
 
 
-def _origin(parent: Parent) -> tuple[int, bytes]:
-    """The caller's span, and its `tracestate`, which all spans below it carry."""
-    return int(parent.span_id, 16), otlp.trace_state(parent.state)
+def _origin(parent: Parent) -> tuple[int, bytes, bytes]:
+    """The caller's span, the flags below it, and its `tracestate`, which all of them carry."""
+    return int(parent.span_id, 16), otlp.REMOTE_FLAGS, otlp.trace_state(parent.state)
 
 
 def _server(facts: Facts, ending: Ending, kept: str, attempts: int) -> bytes:
@@ -213,7 +223,7 @@ def _counts(facts: Facts) -> bytes:
     return b"".join(otlp.attribute(name, value) for name, value in said if value is not None)
 
 
-def _phase(phase: Phase) -> bytes:
+def _phase(phase: Phase) -> Frame:
     attributes: dict[str, Value] = {
         f"{names.OWN}{phase.name}.{word}": value
         for word, value in phase.facts
@@ -222,7 +232,8 @@ def _phase(phase: Phase) -> bytes:
     if phase.error is not None:
         attributes[names.ERROR_TYPE] = phase.error
     failed = b"" if phase.error is None else otlp.ERROR_STATUS
-    return otlp.span_constants(phase.name, otlp.INTERNAL, attributes) + failed
+    said = otlp.span_constants(phase.name, otlp.INTERNAL, attributes)
+    return otlp.frame(otlp.LOCAL_FLAGS + said + failed)
 
 
 def _outcome(outcome: str) -> bytes:

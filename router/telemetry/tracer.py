@@ -1,7 +1,8 @@
 """Keeps the traces of requests: decides which, encodes them once, hands them to queue and shelf.
 
-A request pays for its notes alone. Its spans are encoded after its answer was handed over, at the
-end of the same turn of the event loop: by then their notes are garbage, and what is kept are bytes.
+A request pays for its notes alone. Its spans are encoded after its answer was handed over, together
+with those of others that ended a moment before or after: encoding one by one, between other work,
+costs half as much again, since nothing of what it needs is in the processor's caches by then.
 """
 
 import asyncio
@@ -15,9 +16,11 @@ from router.telemetry.export import SpanExporter
 from router.telemetry.logs import Log
 from router.telemetry.sampling import Sampler
 from router.telemetry.shelf import TraceShelf
-from router.telemetry.spans import SpanWriter, TargetFacts
+from router.telemetry.spans import Ended, SpanWriter, TargetFacts
 
 _WRITE_EVERY_S = 1.0
+# So many traces are encoded at once, 0.2 ms of work; where fewer come they wait so long at most.
+_TOGETHER, _ENCODE_AFTER_S = 16, 0.1
 # So that a span's number and those that count on from it stay below 64 bits, and none is zero.
 _SPAN_BITS = 63
 
@@ -68,7 +71,8 @@ class Tracer:
         self._clock = clock
         self._log = log
         self._random = random.Random()  # noqa: S311 - names, not secrets
-        self._ended: list[tuple[Journal, Facts, Ending, str]] = []
+        self._ended: list[Ended] = []
+        self._encoding: asyncio.Handle | None = None
         self._shelver: asyncio.Task[None] | None = None
         self._is_writable = True
         self.kept = 0
@@ -97,9 +101,12 @@ class Tracer:
             kept = self.sampler.after(facts, journal.attempts, ending.status, duration_s)
         if kept is None:
             return
-        if not self._ended:
-            asyncio.get_running_loop().call_soon(self._encode)
-        self._ended.append((journal, facts, ending, kept))
+        self._ended.append(Ended(journal, facts, ending, kept))
+        if len(self._ended) == 1:
+            loop = asyncio.get_running_loop()
+            self._encoding = loop.call_later(_ENCODE_AFTER_S, self._encode)
+        elif len(self._ended) == _TOGETHER:
+            self._encode_soon()
 
     def declare(self, targets: Mapping[str, TargetFacts]) -> None:
         """What there is to say of targets, from now on; those that are gone may still answer."""
@@ -138,15 +145,26 @@ class Tracer:
                 spans_dropped=figures.dropped,
             )
 
+    def _encode_soon(self) -> None:
+        """Not at once: whoever ended a request just now may still have its answer to write."""
+        if self._encoding is not None:
+            self._encoding.cancel()
+        self._encoding = asyncio.get_running_loop().call_soon(self._encode)
+
     def _encode(self) -> None:
-        ended, self._ended = self._ended, []
-        for journal, facts, ending, kept in ended:
-            spans, count = self._writer.write(journal, facts, ending, kept)
-            self.kept += 1
-            if self.exporter is not None:
-                self.exporter.offer(spans, count)
+        if self._encoding is not None:
+            self._encoding.cancel()
+        ended, self._ended, self._encoding = self._ended, [], None
+        offset_ns, pieces, total = self._writer.offset_ns(), [], 0
+        for one in ended:
+            spans, count = self._writer.write(one, offset_ns)
+            pieces.append(spans)
+            total += count
             if self._shelf is not None:
-                self._shelf.put(ending.request_id, journal.trace_id, spans)
+                self._shelf.put(one.ending.request_id, one.journal.trace_id, spans)
+        self.kept += len(ended)
+        if self.exporter is not None:
+            self.exporter.offer(b"".join(pieces), total)
 
     async def _write_again_and_again(self) -> None:
         assert self._shelf is not None

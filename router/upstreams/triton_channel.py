@@ -4,7 +4,7 @@ gRPC and not HTTP, because only a gRPC call that is cancelled is cancelled insid
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import grpc
 import numpy as np
@@ -88,7 +88,7 @@ class TritonChannel:
             response = await self._infer(
                 _request(self._model, inputs),
                 timeout=timeout_s,
-                metadata=call.headers() if call is not None else None,
+                metadata=None if call is None else _Headers(call.headers()),
             )
         except grpc.aio.AioRpcError as error:
             self.says_not_ready = _NOT_READY in (error.details() or "")
@@ -111,6 +111,20 @@ class TritonChannel:
     async def close(self) -> None:
         """Close the channel; calls under way end with UpstreamUnavailableError."""
         await self._channel.close()
+
+
+class _Headers(grpc.aio.Metadata):
+    """A call's headers as they are: gRPC's own class sorts them by name for each call, 4 µs."""
+
+    def __init__(self, headers: tuple[tuple[str, str], ...]) -> None:
+        super().__init__()
+        self._headers = headers
+
+    def __len__(self) -> int:
+        return len(self._headers)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._headers)
 
 
 def _request(model: str, inputs: Mapping[str, Int32Array]) -> messages.ModelInferRequest:
