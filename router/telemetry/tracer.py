@@ -101,6 +101,7 @@ class Tracer:
             kept = self.sampler.after(facts, journal.attempts, ending.status, duration_s)
         if kept is None:
             return
+        self.kept += 1
         self._ended.append(Ended(journal, facts, ending, kept))
         if len(self._ended) == 1:
             loop = asyncio.get_running_loop()
@@ -162,7 +163,6 @@ class Tracer:
             total += count
             if self._shelf is not None:
                 self._shelf.put(one.ending.request_id, one.journal.trace_id, spans)
-        self.kept += len(ended)
         if self.exporter is not None:
             self.exporter.offer(b"".join(pieces), total)
 
