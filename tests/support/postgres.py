@@ -21,7 +21,7 @@ _PATIENCE_S = 60.0
 
 
 def _patient_pg_ctl(arguments: list[str], **options: Any) -> str:
-    """As `pg_ctl`, which pgserver itself gives ten seconds: too few for a busy machine's recovery."""
+    """As `pg_ctl`, which pgserver itself gives ten seconds: too few where the machine is busy."""
     waiting = [f"--timeout={_PATIENCE_S:.0f}", *arguments]
     return str(pg_ctl(waiting, **options | {"timeout": 1.5 * _PATIENCE_S}))
 

@@ -15,7 +15,7 @@ from tests.support.cluster.processes import Child
 from tests.support.ports import free_port
 
 ISSUER = "https://kubernetes.default.svc"
-_READY_S = 60.0
+_READY_S = 90.0
 _POLL_S = 0.05
 # Forbids what OpenShift forbids too: blocking the deletion of an owner that one may not change.
 _ADMISSION = "OwnerReferencesPermissionEnforcement"
