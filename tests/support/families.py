@@ -24,7 +24,7 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def living(processes: Iterable[psutil.Process], within_s: float = 30.0) -> list[psutil.Process]:
+def living(processes: Iterable[psutil.Process], within_s: float = 60.0) -> list[psutil.Process]:
     """Those that have not ended in that time."""
     left = list(processes)
     deadline_s = time.monotonic() + within_s
