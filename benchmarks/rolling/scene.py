@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import http.client
+import json
 import os
 import signal
 import subprocess
@@ -22,9 +24,10 @@ KEY = "ew-key-of-the-rolling-restart-0123"
 MODEL = "all_minilm_l6_v2"
 # Endpoints are told this late; routers go on serving for longer than that and a probe's interval.
 PROPAGATION_S = 1.0
-DRAIN_DELAY_S = 2.0
+DRAIN_DELAY_S = 4.0
 _READY_S = 60.0
 _BETWEEN_S = 1.0
+_LOOK_S = 0.1
 
 
 @dataclass(slots=True)
@@ -70,6 +73,7 @@ class Scene:
         router.start()
         async with asyncio.timeout(_READY_S):
             await self.balancer.wait_for(router.port)
+        await self.seen()
         await asyncio.sleep(_BETWEEN_S)
 
     async def restart_triton(self, index: int) -> None:
@@ -88,6 +92,17 @@ class Scene:
         await self.tritons[index].wait_ready([MODEL], _READY_S)
         # Until the routers have seen it: their watch looks every half second.
         await asyncio.sleep(_BETWEEN_S * 2)
+        await self.seen()
+
+    async def seen(self) -> None:
+        """Return once every router that listens has found every Triton ready."""
+        async with asyncio.timeout(_READY_S):
+            for router in self.routers:
+                # Asked again and again, as an operator asks: a router tells nobody by itself.
+                while not await asyncio.to_thread(  # noqa: ASYNC110
+                    _are_up, router.port, len(self.tritons)
+                ):
+                    await asyncio.sleep(_LOOK_S)
 
     async def all(self, tell: Callable[[str], None]) -> None:
         """Every restart, one after another."""
@@ -116,7 +131,9 @@ async def scene(
         async with asyncio.timeout(_READY_S):
             for port in ports:
                 await balancer.wait_for(port)
-        yield Scene(routers, tritons, balancer)
+        made = Scene(routers, tritons, balancer)
+        await made.seen()
+        yield made
     finally:
         await balancer.close()
         for router in routers:
@@ -138,6 +155,16 @@ async def under_load(stage: Scene, concurrency: int, tell: Callable[[str], None]
         load.stop()
         await clients
     return load
+
+
+def _are_up(port: int, count: int) -> bool:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as one:
+        try:
+            one.request("GET", "/health/configuration")
+            targets = json.load(one.getresponse())["targets"]
+        except (OSError, http.client.HTTPException):
+            return False
+    return len(targets) == count and all(target["up"] for target in targets.values())
 
 
 def _router(folder: Path, port: int, tokenizer: Path, tritons: list[TritonProcess]) -> Router:

@@ -15,6 +15,15 @@ from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.server import Cluster, wait_until
 
 _numbers = itertools.count(1)
+# Their patience is long, and some of them start dozens of programs one after another.
+_TIMEOUT_S = 600
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of this folder their time."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(_TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +91,7 @@ def crds(cluster: Cluster) -> None:
         conditions = [_condition(crd, "Established") for crd in found["items"]]
         return all(one.get("status") == "True" for one in conditions)
 
-    wait_until(are_established, 30)
+    wait_until(are_established, 60)
 
 
 @pytest.fixture

@@ -103,9 +103,9 @@ def test_the_proxy_counts_writes_and_passes_watches(
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         base = f"http://127.0.0.1:{proxy.port}{path}"
         watch = urllib.request.Request(f"{base}?watch=true", headers=headers)
-        with urllib.request.urlopen(watch, timeout=10) as events:
+        with urllib.request.urlopen(watch, timeout=60) as events:
             body = json.dumps({"metadata": {"name": "seen"}}).encode()
-            urllib.request.urlopen(urllib.request.Request(base, body, headers), timeout=10)
+            urllib.request.urlopen(urllib.request.Request(base, body, headers), timeout=60)
             names = [json.loads(events.readline())["object"]["metadata"]["name"] for _ in range(1)]
     assert names == ["seen"]
     assert (counts, proxy.writes) == ([1], [f"POST {path}"])
@@ -118,25 +118,27 @@ def test_a_deployment_of_routers_really_runs(
     kubectl.apply(settings(minilm), deployment())
     with Kubelet(api, place, {"embedway": router_program()}) as kubelet:
         kubelet.run("deployments", "router")
-        wait_until(lambda: len(kubelet.ready("router")) == 2, 60, kubelet.explain)
+        wait_until(lambda: len(kubelet.ready("router")) == 2, 90, kubelet.explain)
         for address in kubelet.ready("router"):
-            with urllib.request.urlopen(f"http://{address}:8080/health/ready", timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"http://{address}:8080/health/ready", timeout=30
+            ) as answer:
                 assert answer.status == 200
 
         def available() -> int:
             found = api.get("deployments", "router") or {}
             return int(found.get("status", {}).get("availableReplicas", 0))
 
-        wait_until(lambda: available() == 2, 10, kubelet.explain)
+        wait_until(lambda: available() == 2, 60, kubelet.explain)
         pod = kubelet.pods("router")[0]
         changed = settings(minilm)
         changed["data"]["embedway.yaml"] += "\n# second\n"
         kubectl.apply(changed)
         file = pod.mounted(CONFIGURATION) / "embedway.yaml"
-        wait_until(lambda: file.read_text().endswith("# second\n"), 10)
+        wait_until(lambda: file.read_text().endswith("# second\n"), 60)
         assert yaml.safe_load(file.read_text())["server"]["port"] == 8080
         kubectl("scale", "deployment/router", "--replicas=1")
-        wait_until(lambda: len(kubelet.pods("router")) == 1, 30)
+        wait_until(lambda: len(kubelet.pods("router")) == 1, 60)
         assert kubelet.exit_codes == [0]
         assert [pod.restarts for pod in kubelet.pods("router")] == [0]
         assert len(api.list("pods", app="router")) == 1

@@ -29,7 +29,7 @@ async def test_the_cpu_profile_embeds(
     triton = await triton_program(tmp_path / "image", minilm, "all_minilm_l6_v2")
     with installation.kubelet({"tritonserver": triton}) as kubelet:
         kubelet.run("deployments", OPERATOR)
-        wait_until(lambda: bool(installation.configuration), 40, kubelet.explain)
+        wait_until(lambda: bool(installation.configuration), 60, kubelet.explain)
         kubelet.run("statefulsets", ROUTER)
         kubelet.run("deployments", TRITON)
         wait_until(lambda: bool(kubelet.ready(ROUTER)), 60, kubelet.explain)

@@ -43,7 +43,7 @@ def test_a_tenant_moves_and_comes_back(installation: Installation, minilm: Path)
         wait_until(lambda: bool(installation.api.list("jobs")), 60, kubelet.explain)
         finish(installation)
         installation.wait_for("vectorspacemigrations", "to-twin", "Measured", "True", kubelet)
-        wait_until(lambda: not installation.api.list("jobs"), 30, kubelet.explain)
+        wait_until(lambda: not installation.api.list("jobs"), 60, kubelet.explain)
         kubectl.apply(migration("Cutover", cutover={"tenants": ["default"]}))
         come_to(installation, kubelet, "Cutover", ["default"])
         assert installation.configuration["tenants"]["default"]["pins"] == {MODEL: "twin"}

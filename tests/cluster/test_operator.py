@@ -20,6 +20,8 @@ from tests.support.cluster.kubelet import Kubelet
 from tests.support.cluster.server import wait_until
 
 TRITON = f"{RELEASE}-triton-{MODEL}"
+# More lines than any log has.
+_WHOLE = 1_000_000
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ def corrects_drift(installation: Installation, kubelet: Kubelet) -> None:
             and api.get("services", TRITON) is not None
         )
 
-    wait_until(is_corrected, 40, kubelet.explain)
+    wait_until(is_corrected, 60, kubelet.explain)
     installation.wait_for("embeddingroutes", "both", "Programmed", "True", kubelet)
 
 
@@ -111,7 +113,7 @@ def follows_a_secret(installation: Installation, kubelet: Kubelet) -> None:
     kubectl.apply(secret(value="the-next-key-of-a-provider"))
     [pod] = kubelet.pods(ROUTER)
     file = pod.mounted("/etc/embedway/secrets") / "provider-key.key"
-    wait_until(lambda: file.read_text() == "the-next-key-of-a-provider", 40, kubelet.explain)
+    wait_until(lambda: file.read_text() == "the-next-key-of-a-provider", 60, kubelet.explain)
     told = kubectl("get", "configmaps,events", "-o", "yaml")
     assert "of-a-provider" not in told
 
@@ -128,7 +130,8 @@ def hands_the_lead_over(installation: Installation, kubelet: Kubelet) -> None:
 
     first = leader()
     assert first in pods
-    assert sum('"leading"' in pod.process.tail() for pod in pods.values() if pod.process) == 1
+    logs = [pod.process.tail(_WHOLE) for pod in pods.values() if pod.process]
+    assert sum('"leading"' in log for log in logs) == 1
     process = pods[first].process
     assert process is not None
     kubelet.leave(OPERATOR)

@@ -22,7 +22,7 @@ async def test_the_cpu_profile_embeds_without_an_operator(
         wait_until(lambda: bool(kubelet.ready(ROUTER)), 60, kubelet.explain)
         wait_until(lambda: bool(kubelet.ready(TRITON)), 90, kubelet.explain)
         address, key = kubelet.ready(ROUTER)[0], installation.key()
-        wait_until(lambda: embed(address, key, MODEL, "x")[0] != 503, 30, kubelet.explain)
+        wait_until(lambda: embed(address, key, MODEL, "x")[0] != 503, 60, kubelet.explain)
         status, answer = embed(address, key, MODEL, "one", "two")
         assert status == 200, answer
         assert [len(one["embedding"]) for one in answer["data"]] == [384, 384]

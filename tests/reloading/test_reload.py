@@ -1,5 +1,6 @@
 """A changed configuration file: what takes effect, what is refused, and what goes on meanwhile."""
 
+import asyncio
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
@@ -9,7 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from router import app
+from router.domain.journal import Call
 from router.domain.keys import fingerprint
+from router.domain.types import Float32Array, TokenBatch
 from router.upstreams.fake import FakeUpstream
 from tests.support.router_under_test import RouterUnderTest, eventually
 from tests.support.settings import KEY, fake_settings
@@ -195,12 +199,25 @@ def test_what_has_not_changed_goes_on(router: RouterUnderTest, base: dict[str, A
     assert len(router.fake("plain-target").calls) == calls
 
 
+def _held(upstream: FakeUpstream) -> asyncio.Event:
+    """Have its answers wait for the event."""
+    release, embed = asyncio.Event(), upstream.embed
+
+    async def held(batch: TokenBatch, timeout_s: float, call: Call | None = None) -> Float32Array:
+        vectors = await embed(batch, timeout_s, call)
+        await release.wait()
+        return vectors
+
+    upstream.embed = held  # type: ignore[method-assign]
+    return release
+
+
 def test_a_request_under_way_finishes_on_what_was_removed(
     router: RouterUnderTest, base: dict[str, Any]
 ) -> None:
     """A removed target's connection is closed when its last request has been answered."""
     slow = router.fake("plain-target")
-    slow.delay_s = 0.6
+    release = _held(slow)
     answers: list[Answer] = []
     client = threading.Thread(target=lambda: answers.append(embed(router, input="slow")))
     client.start()
@@ -214,6 +231,7 @@ def test_a_request_under_way_finishes_on_what_was_removed(
     assert router.rewrite(changed(base, change)) is None
     assert not slow._closed
     assert embed(router, input="fast").headers["x-embedway-target"] == "other"
+    router._loop.call_soon_threadsafe(release.set)
     client.join()
     assert answers[0].status == 200
     assert answers[0].headers["x-embedway-target"] == "plain-target"
@@ -310,6 +328,8 @@ def test_a_target_that_would_take_over_is_made_ready_first(
     for upstream in router.app.fleet.upstreams.values():
         upstream.old = True  # type: ignore[attr-defined]
     monkeypatch.setattr(FakeUpstream, "ready", not_yet)
+    # A busy machine may take long for the requests below; they are what it is waited for here.
+    monkeypatch.setattr(app, "_SETTLE_S", 60.0)
 
     def change(parsed: dict[str, Any]) -> None:
         parsed["targets"]["other"] = {"space": "plain-space", "upstream": "fake"}

@@ -148,13 +148,14 @@ def test_no_request_notices_fifty_reloads(minilm: Path, tmp_path: Path) -> None:
             else:
                 assert router.rewrite(edition(minilm, number)) is None
                 taken += 1
+        # A slow machine takes some more time for the load, a fast one none.
+        eventually(lambda: load.answers > 20 * RELOADS, within_s=60)
         time.sleep(0.2)
         load.stop()
         clients.join()
         assert (taken, refused) == (RELOADS - RELOADS // 4, RELOADS // 4)
         assert not load.failed
         assert not load.wrong
-        assert load.answers > 20 * RELOADS
         _books_agree(router, load, right)
         # What was replaced is closed and gone, and nothing waits for it any more.
         eventually(lambda: not router.app._retiring)
@@ -174,7 +175,7 @@ def _books_agree(router: RouterUnderTest, load: Load, right: dict[tuple[str, int
             query = select(func.count(), func.sum(usage.c.tokens), func.sum(usage.c.cost_nano_usd))
             return connection.execute(query).one()
 
-    eventually(lambda: sums()[0] == load.answers + first, within_s=20)
+    eventually(lambda: sums()[0] == load.answers + first, within_s=60)
     told = sums()
     with router.app._ground.engine.connect() as connection:
         early = (

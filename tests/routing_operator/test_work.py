@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from embedway_operator import routers
 from embedway_operator.errors import ClusterError, ConflictError, NotLeadingError
 from embedway_operator.execution import carry_out
 from embedway_operator.log import Log
@@ -153,8 +154,9 @@ def test_looking_needs_only_the_secrets_that_resources_name() -> None:
 
 
 @pytest.fixture
-async def router() -> AsyncIterator[Any]:
-    """A server that answers GET /health/configuration with what it is given."""
+async def router(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """A server that answers GET /health/configuration with what it is given, and is waited for."""
+    monkeypatch.setattr(routers, "_TIMEOUT_S", 30.0)
     answers: dict[str, Any] = {"answer": {}}
 
     async def configuration(request: web.Request) -> web.Response:
@@ -186,9 +188,9 @@ async def test_routers_are_asked_what_they_serve(router: Any) -> None:
         "generation": 7, "hash": "sha256:ab", "pending_error": "no", "workers": {},
         "targets": {"model.local": {"space": "qwen", "standing": "verified"}},
     }  # fmt: skip
-    routers = Routers(annotated_address)
-    (report,) = await routers.reports([pod("r-0", router["url"])])
-    await routers.close()
+    asking = Routers(annotated_address)
+    (report,) = await asking.reports([pod("r-0", router["url"])])
+    await asking.close()
     assert (report.generation, report.hash, report.pending_error) == (7, "sha256:ab", "no")
     assert report.standings == {"model.local": "verified"}
     assert report.is_ready
@@ -203,9 +205,9 @@ async def test_a_router_that_does_not_answer_has_acknowledged_nothing(router: An
         pod("r-0", router["url"]), pod("r-1", "http://127.0.0.1:9/"), pod("r-2"), leaving,
         pod("r-8", router["url"], phase="Succeeded"),
     ]  # fmt: skip
-    routers = Routers(annotated_address)
-    reports = await routers.reports(pods)
-    await routers.close()
+    asking = Routers(annotated_address)
+    reports = await asking.reports(pods)
+    await asking.close()
     assert [(one.pod, one.hash) for one in reports] == [("r-0", None), ("r-1", None), ("r-2", None)]
 
 

@@ -185,7 +185,7 @@ def test_one_of_many_gets_a_name(store: SqlTenantStore) -> None:
     together = threading.Barrier(6)
 
     def create(number: int) -> bool:
-        together.wait(10)
+        together.wait(60)
         try:
             store.create_key(NEW, fingerprint(str(number)), now_s=2.0)
         except RecordExistsError:

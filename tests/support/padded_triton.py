@@ -24,7 +24,7 @@ from router.up.triton_files import TritonFiles
 from router.up.wheels import TRITON, fetch
 from router.upstreams.padding import Profile
 from tests.support import padded_model
-from tests.support.triton import READY_S, SharedTriton
+from tests.support.triton import READY_S, SharedTriton, quiet_ports
 
 PADDED_NAME = "padded"
 PUBLISHED = "qwen3_embedding_4b_tensorrt"
@@ -53,6 +53,7 @@ async def running_padded_triton(weights: Path, dimensions: int) -> AsyncIterator
         process = await make_triton(
             folder.path, files, find_assets(), [], environment, SystemClock()
         )
+        process._ports = quiet_ports()
         _write_model(folder.path / "models" / PADDED_NAME, weights, dimensions)
         shared = SharedTriton(process, (PADDED_NAME,))
         try:

@@ -3,6 +3,7 @@
 import itertools
 import warnings
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -12,9 +13,20 @@ from router.store.migrate import upgrade
 with warnings.catch_warnings():
     # Where no desktop session has set XDG_RUNTIME_DIR, it says so while it is imported.
     warnings.simplefilter("ignore")
-    from pgserver import get_server
+    from pgserver import get_server, postgres_server
     from pgserver._commands import pg_ctl
     from pgserver.postgres_server import PostgresServer
+
+_PATIENCE_S = 60.0
+
+
+def _patient_pg_ctl(arguments: list[str], **options: Any) -> str:
+    """As `pg_ctl`, which pgserver itself gives ten seconds: too few where the machine is busy."""
+    waiting = [f"--timeout={_PATIENCE_S:.0f}", *arguments]
+    return str(pg_ctl(waiting, **options | {"timeout": 1.5 * _PATIENCE_S}))
+
+
+postgres_server.pg_ctl = _patient_pg_ctl
 
 
 class Postgres:
@@ -48,7 +60,8 @@ class Postgres:
     def stop(self) -> None:
         """End the server at once, as a crash would."""
         user = self._server.system_user
-        pg_ctl(["-w", "-m", "immediate", "stop"], self._server.pgdata, user=user, timeout=30)
+        stop = ["-w", "-m", "immediate", "stop"]
+        _patient_pg_ctl(stop, pgdata=self._server.pgdata, user=user)
 
     def start(self) -> None:
         """Start it again; returns once it answers."""

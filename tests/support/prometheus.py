@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.processes import free_port
 from tests.support.parts import program
+from tests.support.ports import free_port
 
 RULES = Path(__file__).parents[2] / "helm" / "embedway" / "files" / "rules"
 
@@ -30,16 +30,19 @@ class Prometheus:
     """A running server."""
 
     url: str
+    at_s: float | None = None
+    """Unix time of which it is asked; None asks of now."""
 
     def get(self, path: str, **parameters: str) -> Any:
         """`data` of an answer of its HTTP API; an error of a query is the test's."""
         query = urllib.parse.urlencode(parameters)
-        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=20) as answer:
+        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=60) as answer:
             return json.load(answer)["data"]
 
     def query(self, expr: str) -> list[dict[str, Any]]:
-        """The series of an expression at this moment."""
-        found: list[dict[str, Any]] = self.get("query", query=expr)["result"]
+        """The series of an expression at that moment."""
+        when = {} if self.at_s is None else {"time": f"{self.at_s:.3f}"}
+        found: list[dict[str, Any]] = self.get("query", query=expr, **when)["result"]
         return found
 
 
@@ -72,11 +75,11 @@ def running_prometheus(folder: Path, jobs: Mapping[str, list[str]]) -> Iterator[
         yield Prometheus(url)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _wait_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + 60
     while time.monotonic() < deadline_s:
         assert process.poll() is None, log.read_text()
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/-/ready", timeout=2):

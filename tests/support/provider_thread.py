@@ -17,11 +17,11 @@ def providers(*kinds: str, dimensions: int = 384) -> Iterator[list[LocalProvider
     made = [LocalProvider(kind, dimensions) for kind in kinds]
     try:
         for one in made:
-            asyncio.run_coroutine_threadsafe(one.start(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(one.start(), loop).result(60)
         yield made
     finally:
         for one in made:
-            asyncio.run_coroutine_threadsafe(one.stop(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(one.stop(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()

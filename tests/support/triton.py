@@ -6,20 +6,24 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from google.protobuf import text_format
+
 from router.domain.clock import SystemClock
 from router.up.assets import find_assets
 from router.up.cache import LivingFolder, cache_folder
 from router.up.local_triton import LocalModel, make_triton
 from router.up.model_card import read_card
+from router.up.model_config import read_config
 from router.up.models import ChosenModel
-from router.up.triton_files import TritonFiles
+from router.up.triton_files import Ports, TritonFiles
 from router.up.triton_process import TritonProcess
 from router.up.wheels import TRITON, fetch
+from tests.support.ports import free_port
 
 MINILM_NAME = "all_minilm_l6_v2"
 QWEN3_NAME = "tiny_qwen3"
 QWEN3_TEMPLATE = "qwen3_embedding_0_6b"
-READY_S = 60.0
+READY_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,11 @@ class SharedTriton:
         await self.process.wait_ready(self.names, READY_S)
 
 
+def quiet_ports() -> Ports:
+    """Ports that nobody takes while the server is away: it comes back at the same ones."""
+    return Ports(free_port(), free_port(), free_port())
+
+
 async def prepare_triton(folder: Path, weights: dict[str, tuple[Path, str]]) -> TritonProcess:
     """A server, not started, for models given as name → (weights, template)."""
     cache, environment = cache_folder(os.environ), dict(os.environ)
@@ -46,7 +55,18 @@ async def prepare_triton(folder: Path, weights: dict[str, tuple[Path, str]]) -> 
         chosen = ChosenModel(name, name, assets.models / template, str(source))
         card = await read_card(assets.backend, source, environment)
         models.append(LocalModel(chosen, source, card))
-    return await make_triton(folder, files, assets, models, environment, SystemClock())
+    process = await make_triton(folder, files, assets, models, environment, SystemClock())
+    process._ports = quiet_ports()
+    for name in weights:
+        _compute_alike_anywhere(folder / "models" / name)
+    return process
+
+
+def _compute_alike_anywhere(folder: Path) -> None:
+    """In float32: `auto` is bfloat16 on some processors, and rounds otherwise in other company."""
+    config = read_config(folder)
+    config.parameters["dtype"].string_value = "float32"
+    (folder / "config.pbtxt").write_text(text_format.MessageToString(config))
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from tests.support.triton import MINILM_NAME, SharedTriton
 from tests.support.wire import call
 
 FOLDER = Path(__file__).parents[2] / "helm" / "embedway" / "files" / "dashboards"
-LOAD_S = 7.0
+LOAD_S, LEAST_ROUNDS = 7.0, 40
 POOR_KEY = "ew-key-of-a-tenant-with-little-0123456789"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 # A machine without a GPU has none of Triton's metrics of one.
@@ -109,7 +110,8 @@ def settings(
             "rich": {"keys": [good], "quotas": [limit | {"limit": 10}]},
             "poor": {
                 "keys": [{"name": "only", "sha256": fingerprint(POOR_KEY)}],
-                "quotas": [{"window": "day", "unit": "requests", "limit": 2}],
+                # Of no day: what was spent would be forgotten at midnight.
+                "quotas": [{"window": "total", "unit": "requests", "limit": 2}],
             },
         },
         "telemetry": {"metrics": {"certificates": [str(pem)]}},
@@ -121,7 +123,7 @@ def load(router: RouterUnderTest, seconds: float) -> None:
     """New and known texts to every route, and more than the poor tenant may ask for."""
     end_s = time.monotonic() + seconds
     for number in itertools.count():
-        if time.monotonic() > end_s:
+        if time.monotonic() > end_s and number >= LEAST_ROUNDS:
             return
         for route, text in (("mini", f"a{number}"), ("mini", "the same"), ("cloud", f"b{number}"),
                             ("wide", f"c{number} and more")):  # fmt: skip
@@ -163,8 +165,16 @@ def prometheus(
                 load(router, LOAD_S)
                 # Rules are evaluated every second, later on a busy machine.
                 recorded = [one["record"] for one in rules("recording.yaml")]
-                eventually(lambda: all(map(running.query, recorded)), 10)
-                yield running
+                eventually(lambda: all(map(running.query, recorded)), 60)
+                eventually(lambda: _are_well(running), 60)
+                # Asked of this moment: a while later the rates of the load would be gone.
+                yield replace(running, at_s=time.time())
+
+
+def _are_well(running: Prometheus) -> bool:
+    """Whether every rule has been evaluated, and without an error."""
+    groups = running.get("rules")["groups"]
+    return all(rule["health"] == "ok" for group in groups for rule in group["rules"])
 
 
 def filled_in(expr: str) -> str:

@@ -60,7 +60,7 @@ def test_requests_are_counted_by_route_and_end(fresh: RouterUnderTest) -> None:
     embed(fresh, input="hello")
     embed(fresh, model="nobody-has-this", input="hello")
     call(fresh, "POST", "/v1/embeddings", b"{}", {"authorization": "Bearer nobody"})
-    text = ended(fresh, "ok")
+    ended(fresh, "ok")
     eventually(lambda: page(fresh).count("\nembedway_requests_total{") == 3)
     text = page(fresh)
     assert value(text, 'embedway_requests_total{outcome="model_not_found"}') == 1
@@ -148,13 +148,15 @@ def test_the_page_needs_no_key_and_names_its_format(fresh: RouterUnderTest) -> N
 
 def test_names_from_outside_make_no_series(fresh: RouterUnderTest) -> None:
     """Random models, keys, paths, methods and headers leave the number of series as it was."""
-    embed(fresh, input="hello")
-    embed(fresh, model="nobody-has-this", input="hello")
-    call(fresh, "POST", "/v1/embeddings", b"{}", {"authorization": "Bearer nobody"})
-    call(fresh, "GET", "/nowhere")
-    call(fresh, "BREW", "/nowhere")
-    call(fresh, "GET", "/v1/models/nobody-has-this")
-    ended(fresh, "ok")
+    # A request is counted last, but before the next round's: the first one's series are all there.
+    for _ in range(2):
+        embed(fresh, input="hello")
+        embed(fresh, model="nobody-has-this", input="hello")
+        call(fresh, "POST", "/v1/embeddings", b"{}", {"authorization": "Bearer nobody"})
+        call(fresh, "GET", "/nowhere")
+        call(fresh, "BREW", "/nowhere")
+        call(fresh, "GET", "/v1/models/nobody-has-this")
+    ended(fresh, "ok", 2)
     before = names_of(page(fresh))
     chance = random.Random(7)
     for _ in range(60):
@@ -165,7 +167,7 @@ def test_names_from_outside_make_no_series(fresh: RouterUnderTest) -> None:
         call(fresh, "".join(chance.choices("ABCDEFG", k=5)), "/nowhere")
         call(fresh, "GET", f"/v1/models/{word}")
     eventually(
-        lambda: value(page(fresh), 'embedway_requests_total{outcome="model_not_found"}') == 61
+        lambda: value(page(fresh), 'embedway_requests_total{outcome="model_not_found"}') == 62
     )
     assert names_of(page(fresh)) == before
 
@@ -210,8 +212,8 @@ def test_any_worker_tells_what_all_have_answered(minilm: Path, tmp_path: Path) -
             eventually(lambda router=router: value(page(router), "embedway_workers") == 2)  # type: ignore[misc]
     with RouterUnderTest(settings, worker=place(2)) as third:
         # Who comes after them goes on counting, and is alone.
-        text = ended(third, "ok", 5)
-        assert value(text, "embedway_workers") == 1
+        ended(third, "ok", 5)
+        eventually(lambda: value(page(third), "embedway_workers") == 1)
 
 
 def test_the_page_holds_neither_text_nor_key(fresh: RouterUnderTest) -> None:

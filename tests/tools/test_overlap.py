@@ -38,7 +38,8 @@ def router(minilm: Path, triton: SharedTriton) -> Iterator[RouterUnderTest]:
         "keys": [{"name": "k", "sha256": fingerprint(MOVED_KEY)}], "pins": {"minilm": "twin"},
     }  # fmt: skip
     with RouterUnderTest(yaml.safe_dump(content)) as made:
-        eventually(made.app.is_ready, 20)
+        # The router is ready as soon as one of its routes is.
+        eventually(lambda: all(map(made.app.fleet.is_up, made.app.fleet.upstreams)))
         yield made
 
 

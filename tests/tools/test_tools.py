@@ -151,7 +151,7 @@ def test_explain_live_asks_the_targets(scene: Scene, capsys: pytest.CaptureFixtu
 def test_compare_measures_every_target(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     """Price, latency, rate, availability and agreement in one table."""
     path, made = scene
-    command = ("compare", "--config", path, "--model", "mixed", "--seconds", 0.3)
+    command = ("compare", "--config", path, "--model", "mixed", "--seconds", 2)
     status, output = run(capsys, *command)
     assert status == 0
     rows = {line.split()[0]: line.split() for line in output.splitlines() if line.split()}
@@ -167,7 +167,7 @@ def test_compare_says_who_does_not_answer(
 ) -> None:
     """With the code of the failure."""
     monkeypatch.setenv("PROVIDER_KEY", "a-wrong-key")
-    command = ("compare", "--config", scene[0], "--model", "mixed", "--seconds", 0.3)
+    command = ("compare", "--config", scene[0], "--model", "mixed", "--seconds", 1)
     status, output = run(capsys, *command)
     assert status == 1
     assert "0.00 % (upstream_unavailable)" in output

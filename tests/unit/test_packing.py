@@ -1,6 +1,7 @@
 """Packing: fewer calls, and nobody notices."""
 
 import asyncio
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -17,6 +18,13 @@ def batch(*sequences: list[int]) -> TokenBatch:
         ids=np.array([token for ids in sequences for token in ids], np.int32),
         lengths=np.array([len(ids) for ids in sequences], np.int32),
     )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return in the turn of the loop in which it holds."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 class Picky(FakeUpstream):
@@ -86,7 +94,7 @@ async def test_a_member_that_leaves_does_not_take_the_others_along() -> None:
     fake = FakeUpstream(4, delay_s=0.05)
     packing = PackingUpstream(fake, 100)
     tasks = [asyncio.create_task(packing.embed(batch([i]), 1.0)) for i in range(3)]
-    await asyncio.sleep(0.01)
+    await until(lambda: bool(fake.calls))
     tasks[0].cancel()
     rest = await asyncio.gather(*tasks[1:])
     assert fake.cancelled == 0
@@ -98,11 +106,11 @@ async def test_when_all_members_have_left_the_call_is_cancelled() -> None:
     fake = FakeUpstream(4, delay_s=5)
     packing = PackingUpstream(fake, 100)
     tasks = [asyncio.create_task(packing.embed(batch([i]), 10.0)) for i in range(3)]
-    await asyncio.sleep(0.01)
+    await until(lambda: bool(fake.calls))
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.sleep(0.01)
+    await until(lambda: fake.cancelled > 0)
     assert (len(fake.calls), fake.cancelled) == (1, 1)
 
 
@@ -141,9 +149,10 @@ async def test_a_defect_reaches_every_member_too() -> None:
 
 async def test_closing_ends_what_is_under_way() -> None:
     """No caller hangs on a router that shuts down."""
-    packing = PackingUpstream(FakeUpstream(4, delay_s=30), 100)
+    fake = FakeUpstream(4, delay_s=30)
+    packing = PackingUpstream(fake, 100)
     task = asyncio.create_task(packing.embed(batch([1]), 60.0))
-    await asyncio.sleep(0.01)
+    await until(lambda: bool(fake.calls))
     await packing.close()
     with pytest.raises(UpstreamUnavailableError, match="shutting down"):
         await task

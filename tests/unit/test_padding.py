@@ -103,11 +103,15 @@ def test_a_profile_is_filled() -> None:
 
 
 def test_the_largest_request_is_planned_quickly() -> None:
-    """Two thousand sequences take less than a tenth of a second of a slow core."""
+    """Two thousand sequences take less than a tenth of a second of a slow core's time."""
     lengths = np.random.default_rng(2).integers(1, 128, 2048).tolist()
-    started_s = time.perf_counter()
-    plan_batches(lengths, PUBLISHED)
-    assert time.perf_counter() - started_s < 0.1
+    taken_s = []
+    for _ in range(7):
+        # Of this thread, and the least: others on the machine, and its host, only add to it.
+        started_s = time.thread_time()
+        plan_batches(lengths, PUBLISHED)
+        taken_s.append(time.thread_time() - started_s)
+    assert min(taken_s) < 0.1
 
 
 @given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=12), min_size=1), st.data())

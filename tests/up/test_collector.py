@@ -45,7 +45,7 @@ async def _collector(rotel: Path, folder: Path, book_url: str) -> AsyncIterator[
     environment = collector_environment(process_environment(), folder, ports, book_url)
     stages = LoggedStages(Log(SystemClock()), SystemClock())
     running = Companion(collector_program(rotel, *ports), folder, environment, stages)
-    assert await running.start(10)
+    assert await running.start(60)
     try:
         yield ports[0]
     finally:
@@ -53,7 +53,7 @@ async def _collector(rotel: Path, folder: Path, book_url: str) -> AsyncIterator[
 
 
 def _send(port: int, path: str, body: object) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     with contextlib.closing(connection):
         connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
         return connection.getresponse().status
@@ -73,9 +73,14 @@ def _spans(trace: str = _TRACE) -> dict[str, object]:
     return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]}
 
 
-async def _arrived(receiver: TraceReceiver, trace: str) -> list[Span]:
-    async with asyncio.timeout(10):
-        while not (spans := receiver.book.spans(bytes.fromhex(trace))):
+async def _arrived(
+    receiver: TraceReceiver, trace: str, names: frozenset[str] = frozenset(), within_s: float = 60
+) -> list[Span]:
+    """The trace's spans, once there are some, and some of all these names."""
+    async with asyncio.timeout(within_s):
+        while not (spans := receiver.book.spans(bytes.fromhex(trace))) or not (
+            names <= {span.name for span in spans}
+        ):
             await receiver.next_arrival()
     return spans
 
@@ -122,7 +127,7 @@ async def test_the_collector_is_told_no_secret(tmp_path: Path) -> None:
 def _infer(port: int, traceparent: str | None) -> None:
     tensor = {"name": "IN", "shape": [1], "datatype": "INT32", "data": [1]}
     headers = {} if traceparent is None else {"traceparent": traceparent}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     with contextlib.closing(connection):
         connection.request(
             "POST", "/v2/models/one/infer", json.dumps({"inputs": [tensor]}), headers
@@ -140,18 +145,32 @@ async def test_triton_continues_a_trace(
         triton = await echo_triton.make("one", trace_url=f"http://127.0.0.1:{port}/v1/traces")
         triton.start()
         try:
-            await triton.wait_ready(["one"], 30)
+            await triton.wait_ready(["one"], 60)
             await asyncio.to_thread(_infer, triton.ports.http, None)
-            parent = f"00-{_TRACE}-00f067aa0ba902b7-01"
-            await asyncio.to_thread(_infer, triton.ports.http, parent)
-            spans = await _arrived(receiver, _TRACE)
+            asked, spans = await _first_told(receiver, triton.ports.http)
         finally:
             await triton.stop()
     await receiver.close()
     assert {"InferRequest", "one"} <= {span.name for span in spans}
     assert any(span.parent.hex() == "00f067aa0ba902b7" for span in spans)
     line = receiver.file.path.read_text()
-    assert set(_trace_ids(line)) == {_TRACE}
+    assert asked[-1] in _trace_ids(line)
+    assert set(_trace_ids(line)) <= set(asked)
+
+
+async def _first_told(receiver: TraceReceiver, port: int) -> tuple[list[str], list[Span]]:
+    """Traces that were asked for until Triton told of one, and the spans of that one.
+
+    Triton loses the spans of one of its first traced requests now and then (docs/flaws.md).
+    """
+    asked: list[str] = []
+    for number in range(3):
+        asked.append(f"{_TRACE[:-1]}{number}")
+        await asyncio.to_thread(_infer, port, f"00-{asked[-1]}-00f067aa0ba902b7-01")
+        with contextlib.suppress(TimeoutError):
+            names = frozenset({"InferRequest", "one"})
+            return asked, await _arrived(receiver, asked[-1], names, within_s=15)
+    raise AssertionError("Triton tells of no trace")
 
 
 def _trace_ids(lines: str) -> list[str]:

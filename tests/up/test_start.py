@@ -19,18 +19,16 @@ from router.up.interrupts import Interrupts, finish_unless
 from router.up.launch import check_ports
 from router.up.progress import LoggedStages
 from router.up.welcome import welcome
+from tests.support.ports import free_port
 
 
 def test_a_taken_port_is_named() -> None:
     """The first port that somebody listens on is named; free ones pass."""
-    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        free_port = free.getsockname()[1]
-        free.close()
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free, port = free_port(), taken.getsockname()[1]
         with pytest.raises(UpError, match=f"port {port} on 127.0.0.1 cannot be used"):
-            check_ports("127.0.0.1", free_port, port)
-        check_ports("127.0.0.1", free_port, 0)
+            check_ports("127.0.0.1", free, port)
+        check_ports("127.0.0.1", free, 0)
 
 
 @pytest.mark.parametrize("port", [70_000, -1], ids=["too high", "negative"])
@@ -42,9 +40,7 @@ def test_what_is_no_port_is_named(port: int) -> None:
 
 def test_two_doors_need_two_ports() -> None:
     """The same port for HTTP and gRPC is refused before anything starts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with pytest.raises(UpError, match=f"port {port} on 127.0.0.1 cannot be used"):
         check_ports("127.0.0.1", port, port)
 
@@ -104,10 +100,10 @@ async def test_two_signals_are_told_apart() -> None:
     interrupts = Interrupts()
     with interrupts.caught():
         os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.wait_for(interrupts.first.wait(), 1)
+        await asyncio.wait_for(interrupts.first.wait(), 30)
         assert not interrupts.second.is_set()
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(interrupts.second.wait(), 1)
+        await asyncio.wait_for(interrupts.second.wait(), 30)
 
 
 async def test_work_ends_with_the_event() -> None:

@@ -17,8 +17,10 @@ import pytest
 from router.up import triton_process
 from router.up.errors import TritonDiedError
 from router.up.triton_process import TritonProcess, region_prefix, sweep
+from tests.support.families import living
+from tests.support.triton import quiet_ports
 
-_READY_S = 30.0
+_READY_S = 60.0
 
 
 def _regions(triton: TritonProcess) -> list[Path]:
@@ -26,7 +28,7 @@ def _regions(triton: TritonProcess) -> list[Path]:
 
 
 def _status(triton: TritonProcess, method: str, path: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", triton.ports.http, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", triton.ports.http, timeout=30)
     try:
         connection.request(method, path)
         return connection.getresponse().status
@@ -37,11 +39,6 @@ def _status(triton: TritonProcess, method: str, path: str) -> int:
 def _family(triton: TritonProcess) -> list[psutil.Process]:
     server = psutil.Process(triton.process_id)
     return [server, *server.children(recursive=True)]
-
-
-def _living(processes: list[psutil.Process]) -> list[psutil.Process]:
-    _, alive = psutil.wait_procs(processes, timeout=5)
-    return [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
 
 
 async def test_life(echo_triton: Any) -> None:
@@ -58,13 +55,14 @@ async def test_life(echo_triton: Any) -> None:
         assert _status(triton, "GET", "/v2/logging") == 403
     finally:
         await triton.stop()
-    assert _living(family) == []
+    assert living(family) == []
     assert _regions(triton) == []
 
 
 async def test_restart_after_kill(echo_triton: Any) -> None:
     """A server that was killed is started again on the same ports, its stubs and regions gone."""
     triton = await echo_triton.make("one")
+    triton._ports = quiet_ports()
     triton.start()
     try:
         await triton.wait_ready(["one"], _READY_S)
@@ -74,7 +72,7 @@ async def test_restart_after_kill(echo_triton: Any) -> None:
         triton.start()
         await triton.wait_ready(["one"], _READY_S)
         assert triton.ports == ports
-        assert _living(family) == []
+        assert living(family) == []
         assert len(_regions(triton)) == 1
     finally:
         await triton.stop()
@@ -88,8 +86,8 @@ async def test_hurry(echo_triton: Any) -> None:
     family = _family(triton)
     hurry = asyncio.Event()
     hurry.set()
-    await asyncio.wait_for(triton.stop(hurry), 1.0)
-    assert _living(family) == []
+    await asyncio.wait_for(triton.stop(hurry), 10.0)
+    assert living(family) == []
     assert _regions(triton) == []
 
 

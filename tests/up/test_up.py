@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,10 @@ import openai
 import psutil
 import pytest
 
-_START_S = 60.0
+from tests.support.families import living, name_of
+from tests.support.ports import free_port
+
+_START_S = 110.0
 _PROGRAM = str(Path(sys.executable).with_name("embedway"))
 
 
@@ -40,7 +42,7 @@ class Running:
     @property
     def triton(self) -> psutil.Process:
         children = self.family()
-        return next(child for child in children if child.name() == "tritonserver")
+        return next(child for child in children if name_of(child) == "tritonserver")
 
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
@@ -49,14 +51,8 @@ class Running:
         return openai.OpenAI(base_url=self.url, api_key=self.key, max_retries=0)
 
 
-def _free_port() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return str(one.getsockname()[1])
-
-
 def _command(*options: str) -> list[str]:
-    ports = ["--port", _free_port(), "--grpc-port", _free_port()]
+    ports = ["--port", str(free_port()), "--grpc-port", str(free_port())]
     return [_PROGRAM, "up", *ports, *options]
 
 
@@ -82,7 +78,7 @@ def _start(folder: Path) -> Running:
 
 def _end(running: Running) -> int:
     running.process.send_signal(signal.SIGINT)
-    status = running.process.wait(30)
+    status = running.process.wait(60)
     assert running.process.stdout is not None
     running.process.stdout.close()
     return status
@@ -92,12 +88,7 @@ def _regions_of(running: Running) -> list[Path]:
     return list(Path("/dev/shm").glob(f"embedway-{running.process.pid}-*"))
 
 
-def _living(processes: list[psutil.Process]) -> list[psutil.Process]:
-    _, alive = psutil.wait_procs(processes, timeout=10)
-    return [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
-
-
-def _until(condition: Callable[[], bool], timeout_s: float) -> None:
+def _until(condition: Callable[[], object], timeout_s: float) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s
@@ -130,7 +121,7 @@ def test_the_key_of_a_trial_may_look_behind_the_doors(running: Running) -> None:
     """On loopback the printed key is answered by the administrative endpoints too."""
     url = running.url.removesuffix("/v1") + "/admin/v1/targets"
     request = urllib.request.Request(url, headers={"authorization": f"Bearer {running.key}"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         assert b'"local"' in answer.read()
 
 
@@ -163,7 +154,7 @@ def test_triton_is_restarted(running: Running) -> None:
             return False
         return True
 
-    _until(lambda: not before.is_running() or before.status() == psutil.STATUS_ZOMBIE, 10)
+    assert living([before]) == []
     _until(serves_again, 90)
     assert running.triton.pid != before.pid
 
@@ -181,7 +172,7 @@ def test_interrupt_leaves_nothing(tmp_path: Path, minilm: Path) -> None:
     assert len(family) >= 2
     assert _regions_of(stack)
     assert _end(stack) == 0
-    assert _living(family) == []
+    assert living(family) == []
     assert _regions_of(stack) == []
 
 
@@ -193,8 +184,8 @@ def test_kill_leaves_nothing(tmp_path: Path, minilm: Path) -> None:
     stack.process.wait()
     assert stack.process.stdout is not None
     stack.process.stdout.close()
-    assert _living(family) == []
-    assert _regions_of(stack) == []
+    assert living(family) == []
+    _until(lambda: not _regions_of(stack), 30)
 
 
 def test_weights_that_do_not_load(tmp_path: Path, minilm: Path) -> None:
@@ -245,10 +236,11 @@ def test_an_early_interrupt(tmp_path: Path, minilm: Path) -> None:
     )
     assert process.stderr is not None
     next(line for line in process.stderr if "loading" in line)
+    _until(lambda: psutil.Process(process.pid).children(recursive=True), 30)
     time.sleep(0.5)
     family = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode == 0
     assert family
-    assert _living(family) == []
+    assert living(family) == []

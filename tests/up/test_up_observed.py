@@ -19,8 +19,9 @@ import openai
 import psutil
 import pytest
 
-from router.up.free_ports import free_tcp_ports
+from tests.support.families import living, name_of
 from tests.support.parts import program
+from tests.support.ports import free_port
 
 _PROGRAM = str(Path(sys.executable).with_name("embedway"))
 _MODEL = "all-minilm-l6-v2"
@@ -51,7 +52,7 @@ class Observed:
 
     def children(self, name: str) -> list[psutil.Process]:
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if child.name() == name]
+        return [child for child in children if name_of(child) == name]
 
     def traces(self) -> list[dict[str, Any]]:
         """Every span in the file of traces, with its service."""
@@ -72,7 +73,7 @@ class Observed:
     def query(self, expression: str) -> list[dict[str, Any]]:
         """What Prometheus answers."""
         address = self.printed(r"^metrics +http://(\S+)$")
-        connection = http.client.HTTPConnection(address, timeout=5)
+        connection = http.client.HTTPConnection(address, timeout=30)
         with contextlib.closing(connection):
             connection.request(
                 "GET", "/api/v1/query?" + urllib.parse.urlencode({"query": expression})
@@ -101,7 +102,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Iterator
     folder = tmp_path_factory.mktemp("observed")
     environment = {name: value for name, value in os.environ.items() if name != "EMBEDWAY_API_KEY"}
     environment["PATH"] += f":{prometheus.parent}"
-    http_port, grpc_port = map(str, free_tcp_ports(2))
+    http_port, grpc_port = str(free_port()), str(free_port())
     with (folder / "stderr.log").open("w") as log:
         process = subprocess.Popen(
             [_PROGRAM, "up", "--observe", "--port", http_port, "--grpc-port", grpc_port],
@@ -120,20 +121,19 @@ def observed(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Iterator
     assert "Serving" in output, (folder / "stderr.log").read_text()
     stack = Observed(process, output, folder)
     family = psutil.Process(process.pid).children(recursive=True)
-    assert {"rotel-agent", "prometheus", "tritonserver"} <= {one.name() for one in family}
+    assert {"rotel-agent", "prometheus", "tritonserver"} <= {name_of(one) for one in family}
     yield stack
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     process.stdout.close()
-    _, alive = psutil.wait_procs(family, timeout=10)
-    assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
+    assert living(family) == []
 
 
 def test_prometheus_reads_router_and_triton(observed: Observed) -> None:
     """Prometheus reaches Triton's metrics and the router's, and answers about real requests."""
     observed.embed()
-    _until(lambda: observed.query('nv_inference_request_success{job="triton"} > 0'), 20)
-    _until(lambda: observed.query('up{job="embedway"} == 1'), 20)
+    _until(lambda: observed.query('nv_inference_request_success{job="triton"} > 0'), 60)
+    _until(lambda: observed.query('up{job="embedway"} == 1'), 60)
     assert observed.query('{job="embedway", __name__=~"embedway_.*"}')
 
 
@@ -156,7 +156,7 @@ def test_a_request_is_explained_by_the_printed_command(observed: Observed) -> No
             [_PROGRAM, *command], capture_output=True, check=False, text=True, timeout=60
         ).stdout
 
-    _until(lambda: "├─ tokenise" in explained(), 30)
+    _until(lambda: "├─ tokenise" in explained(), 60)
 
 
 def test_one_trace_through_router_and_triton(observed: Observed) -> None:
@@ -182,7 +182,7 @@ def test_the_stack_outlives_the_collector(observed: Observed) -> None:
     [before] = observed.children("rotel-agent")
     before.kill()
     observed.embed()
-    _until(lambda: set(observed.children("rotel-agent")) - {before}, 20)
+    _until(lambda: set(observed.children("rotel-agent")) - {before}, 60)
     observed.embed()
     trace = "0af7651916cd43dd8448eb211c80319c"
 
@@ -190,5 +190,5 @@ def test_the_stack_outlives_the_collector(observed: Observed) -> None:
         observed.embed("again", f"00-{trace}-00f067aa0ba902b7-01")
         return any(span["traceId"] == trace for span in observed.traces())
 
-    _until(arrives, 30)
+    _until(arrives, 45)
     assert "Collector ended unexpectedly" in (observed.folder / "stderr.log").read_text()

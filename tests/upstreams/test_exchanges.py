@@ -44,10 +44,10 @@ async def test_an_exchange(exchange: dict[str, Any]) -> None:
     try:
         if "error" in exchange:
             with pytest.raises(UpstreamError) as caught:
-                await upstream.embed(batch, 5)
+                await upstream.embed(batch, 30)
             assert caught.value.code == exchange["error"]
         else:
-            vectors = await upstream.embed(batch, 5)
+            vectors = await upstream.embed(batch, 30)
             np.testing.assert_array_equal(vectors, np.array(exchange["vectors"], np.float32))
             assert reports.bills == [(4, exchange["billed"])]
         assert asked == [(exchange["path"], exchange["request"])]

@@ -82,8 +82,8 @@ async def test_cohere_is_told_the_input_type() -> None:
     """It must be there: document where the space says nothing else."""
     async with provider_of("cohere") as provider:
         upstream = upstream_of(provider, "cohere")
-        await upstream.embed(batch("a"), 5)
-        await upstream.embed(batch("a", input_type="search_query"), 5)
+        await upstream.embed(batch("a"), 30)
+        await upstream.embed(batch("a", input_type="search_query"), 30)
         await upstream.close()
         assert [body["input_type"] for body in provider.bodies] == [
             "search_document",
@@ -95,7 +95,7 @@ async def test_voyage_is_told_not_to_truncate() -> None:
     """By default it would cut what is too long, in silence."""
     async with provider_of("voyage") as provider:
         upstream = upstream_of(provider, "voyage")
-        await upstream.embed(batch("a"), 5)
+        await upstream.embed(batch("a"), 30)
         await upstream.close()
         assert provider.bodies[0]["truncation"] is False
 
@@ -105,7 +105,7 @@ async def test_fireworks_is_normalised_here() -> None:
     async with provider_of("fireworks") as provider:
         upstream = upstream_of(provider, "fireworks")
         assert np.linalg.norm(provider.vector("a")) > 7
-        vectors = await upstream.embed(batch("a"), 5)
+        vectors = await upstream.embed(batch("a"), 30)
         await upstream.close()
     assert np.linalg.norm(vectors) == pytest.approx(1)
 
@@ -124,7 +124,7 @@ async def test_the_bill_is_read_where_the_provider_writes_it(kind: str, bill: in
     async with provider_of(kind) as provider:
         reports = Reports()
         upstream = upstream_of(provider, kind, reports=reports)
-        await upstream.embed(batch("a"), 5)
+        await upstream.embed(batch("a"), 30)
         await upstream.close()
     assert reports.bills == [(2, bill)]
 
@@ -142,7 +142,7 @@ async def test_rate_limit_headers_are_told_on(kind: str, limits: list[tuple[int,
     async with provider_of(kind) as provider:
         reports = Reports()
         upstream = upstream_of(provider, kind, reports=reports)
-        await upstream.embed(batch("a"), 5)
+        await upstream.embed(batch("a"), 30)
         await upstream.close()
     assert reports.limits == limits
 
@@ -176,7 +176,7 @@ async def test_every_status_has_its_error(status: int, kind: type[EmbedwayError]
         provider.fault = fault  # type: ignore[assignment]
         upstream = upstream_of(provider, "openai")
         with pytest.raises(EmbedwayError) as caught:
-            await upstream.embed(batch("private words"), 5)
+            await upstream.embed(batch("private words"), 30)
         await upstream.close()
     assert type(caught.value) is kind
     assert "private" not in str(caught.value)
@@ -187,7 +187,7 @@ async def test_a_wrong_key_makes_the_target_rest() -> None:
     async with provider_of("openai") as provider:
         upstream = upstream_of(provider, "openai", api_key="wrong-key")
         with pytest.raises(UpstreamUnavailableError) as caught:
-            await upstream.embed(batch("a"), 5)
+            await upstream.embed(batch("a"), 30)
         await upstream.close()
     assert caught.value.retry_after_s == 60
     assert "wrong-key" not in str(caught.value) + repr(upstream._endpoint)
@@ -199,11 +199,11 @@ async def test_no_credit_is_not_a_busy_moment() -> None:
         upstream = upstream_of(provider, "openai")
         provider.fault = faults.out_of_credit
         with pytest.raises(UpstreamUnavailableError) as caught:
-            await upstream.embed(batch("a"), 5)
+            await upstream.embed(batch("a"), 30)
         assert caught.value.retry_after_s == 60
         provider.fault = faults.rate_limited
         with pytest.raises(UpstreamOverloadedError):
-            await upstream.embed(batch("a"), 5)
+            await upstream.embed(batch("a"), 30)
         await upstream.close()
 
 
@@ -229,7 +229,7 @@ async def test_the_order_is_that_of_the_index(kind: str) -> None:
     async with provider_of(kind) as provider:
         provider.fault = faults.FAULTS["order reversed"]
         upstream = upstream_of(provider, kind)
-        vectors = await upstream.embed(batch("a", "b", "c"), 5)
+        vectors = await upstream.embed(batch("a", "b", "c"), 30)
         await upstream.close()
     for row, text in zip(vectors, "abc", strict=True):
         np.testing.assert_allclose(row, text_vector(text, DIMENSIONS), atol=1e-6)
@@ -287,7 +287,7 @@ async def test_ids_without_a_text_are_refused() -> None:
         upstream = upstream_of(provider, "qwen")
         ids = TokenBatch(np.array([1, 2], np.int32), np.array([2], np.int32))
         with pytest.raises(UpstreamRejectedError):
-            await upstream.embed(ids, 5)
+            await upstream.embed(ids, 30)
         await upstream.close()
         assert provider.calls == 0
 
@@ -298,8 +298,9 @@ async def test_closing_ends_calls_under_way() -> None:
         provider.fault = faults.hang
         upstream = upstream_of(provider, "qwen")
         call = asyncio.create_task(upstream.embed(batch("a"), 30))
-        await asyncio.sleep(0.1)
-        assert provider.calls == 1
+        async with asyncio.timeout(30):
+            while provider.calls == 0:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         await upstream.close()
         with pytest.raises(UpstreamUnavailableError):
             await call
@@ -310,7 +311,7 @@ async def test_a_profile_of_the_configuration_is_enough() -> None:
     own = ProfileSettings(encoding_format="base64", usage="usage.total_tokens", max_inputs=7)
     async with provider_of("qwen") as provider:
         upstream = upstream_of(provider, "qwen", profile=own)
-        vectors = await upstream.embed(batch("a"), 5)
+        vectors = await upstream.embed(batch("a"), 30)
         await upstream.close()
         assert provider.bodies[0]["encoding_format"] == "base64"
     np.testing.assert_allclose(vectors[0], text_vector("a", DIMENSIONS), atol=1e-6)

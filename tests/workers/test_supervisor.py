@@ -43,7 +43,7 @@ class Supervised:
         new.replace(self.program)
 
     async def until(self, condition: Any) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
@@ -67,13 +67,13 @@ async def test_a_worker_that_could_not_be_started_is_tried_again(supervised: Sup
     supervised.make_program()
     await supervised.until(lambda: supervisor._running)
     supervisor._stop(signal.SIGTERM)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await running == 0
 
 
 async def test_a_first_start_that_is_refused_ends_with_a_reason(supervised: Supervised) -> None:
     """What never could be started is not tried for ever: status 1, and the log has the reason."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await supervised.supervisor().run() == 1
     (line,) = supervised.events("worker_not_started")
     assert line["reason"] == "No such file or directory"

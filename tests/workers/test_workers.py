@@ -25,12 +25,13 @@ from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 from router.store.engine import open_engine
 from router.store.tables import quota_windows, usage
+from tests.support.families import living
 from tests.support.router_under_test import eventually
 from tests.support.settings import KEY, fake_settings
 
 WORKERS = 2
 START_S = 120.0
-LOSSES = {"ConnectionResetError", "RemoteDisconnected", "IncompleteRead"}
+LOSSES = {"BrokenPipeError", "ConnectionResetError", "RemoteDisconnected", "IncompleteRead"}
 AUTHORIZATION = {"authorization": f"Bearer {KEY}"}
 
 
@@ -59,7 +60,9 @@ class Served:
         return answer
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        lines = (line for line in self.log.read_bytes().splitlines() if line[:1] == b"{")
+        # The last line may still be being written.
+        whole = self.log.read_bytes().rpartition(b"\n")[0].splitlines()
+        lines = (line for line in whole if line[:1] == b"{")
         return [event for event in map(json.loads, lines) if event["event"] == name]
 
     def workers(self) -> list[psutil.Process]:
@@ -91,7 +94,7 @@ def served(minilm: Path, tmp_path: Path) -> Iterator[Served]:
         yield one
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def test_both_serve_and_end_together(served: Served) -> None:
@@ -107,7 +110,7 @@ def test_both_serve_and_end_together(served: Served) -> None:
     status, answer = served.call("GET", "/health/ready")
     assert (status, answer["status"]) == (200, "ready")
     served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(30) == 0
+    assert served.process.wait(60) == 0
     assert len(served.events("stopped")) == WORKERS
     assert not any(worker.is_running() for worker in workers)
     left = {path.name for path in (served.config.parent / "state").iterdir()}
@@ -141,20 +144,16 @@ def test_a_worker_that_dies_is_replaced_and_its_books_are_settled(served: Served
         client.join()
     eventually(lambda: len(served.events("started")) == WORKERS + 1, START_S)
     assert served.events("worker_ended")[0]["status"] == -signal.SIGKILL
-    assert served.told()["workers"] == {"serving": WORKERS, "of": WORKERS}
-    eventually(lambda: bool(served.events("recovered")), 10)
+    eventually(lambda: served.told()["workers"] == {"serving": WORKERS, "of": WORKERS})
+    eventually(lambda: bool(served.events("recovered")), 60)
     # Those that the dead worker had accepted are lost with it, one a client, and on a busy machine
     # one more each: until the kernel has closed its listener, new connections may still meet it.
     lost = sum(count for kind, count in answers.items() if isinstance(kind, str))
     assert lost <= 8
-    assert set(answers) - {200, 402, 429} <= {
-        "ConnectionResetError",
-        "RemoteDisconnected",
-        "IncompleteRead",
-    }
+    assert set(answers) - {200, 402, 429} <= LOSSES
     _spend_the_rest(served)
     served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(30) == 0
+    assert served.process.wait(60) == 0
     engine = open_engine(f"sqlite:///{served.config.parent}/embedway.db")
     with engine.connect() as connection:
         window = connection.execute(select(quota_windows)).mappings().one()
@@ -165,9 +164,9 @@ def test_a_worker_that_dies_is_replaced_and_its_books_are_settled(served: Served
 
 
 def _spend_the_rest(served: Served) -> None:
-    """Until nothing fits any more, whichever worker is asked."""
+    """Until nothing fits any more, whichever worker is asked: the kernel chooses by lot."""
     refusals = 0
-    while refusals < 8:
+    while refusals < 40:
         refusals = refusals + 1 if served.embed("x") in (402, 429) else 0
 
 
@@ -180,14 +179,14 @@ def test_a_configuration_is_told_as_served_when_all_serve_it(served: Served) -> 
         parsed = served.parsed | {"generation": 7}
         served.rewrite(parsed)
         served.process.send_signal(signal.SIGHUP)
-        eventually(lambda: bool(served.events("configuration")), 10)
+        eventually(lambda: bool(served.events("configuration")))
         told = _told_by_the_other(served)
         assert (told["generation"], told["hash"]) == (before["generation"], before["hash"])
     finally:
         sleeper.resume()
-    eventually(lambda: served.told()["generation"] == 7, 10)
-    assert len(served.events("configuration")) == WORKERS
-    assert served.told()["workers"] == {"serving": WORKERS, "of": WORKERS}
+    eventually(lambda: served.told()["generation"] == 7)
+    eventually(lambda: len(served.events("configuration")) == WORKERS)
+    eventually(lambda: served.told()["workers"] == {"serving": WORKERS, "of": WORKERS})
 
 
 def _told_by_the_other(served: Served) -> dict[str, Any]:
@@ -209,7 +208,7 @@ def test_a_worker_that_starts_beside_a_bad_file_serves_what_the_others_do(served
     """The last good configuration outlives the process that loaded it."""
     before = served.told()
     served.config.write_text("nonsense")
-    eventually(lambda: len(served.events("configuration_refused")) == WORKERS, 10)
+    eventually(lambda: len(served.events("configuration_refused")) == WORKERS)
     served.workers()[0].send_signal(signal.SIGKILL)
     eventually(lambda: len(served.events("started")) == WORKERS + 1, START_S)
     eventually(lambda: served.told()["workers"]["serving"] == WORKERS)
@@ -225,8 +224,7 @@ def test_workers_do_not_outlive_what_started_them(served: Served) -> None:
     workers = served.workers()
     served.process.kill()
     served.process.wait()
-    _, alive = psutil.wait_procs(workers, 20)
-    assert not alive
+    assert living(workers) == []
 
 
 def test_a_start_that_cannot_succeed_ends(minilm: Path, tmp_path: Path) -> None:
@@ -238,7 +236,7 @@ def test_a_start_that_cannot_succeed_ends(minilm: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "router", "serve", "--config", str(config)],
         capture_output=True,
-        timeout=60,
+        timeout=110,
         env=dict(os.environ),
         check=False,
     )

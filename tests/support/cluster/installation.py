@@ -117,7 +117,7 @@ class Installation:
 
 def served(address: str) -> dict[str, Any]:
     """What the router at that address says of its configuration."""
-    with urllib.request.urlopen(f"http://{address}:8080/health/configuration", timeout=5) as told:
+    with urllib.request.urlopen(f"http://{address}:8080/health/configuration", timeout=30) as told:
         answer: dict[str, Any] = json.load(told)
         return answer
 
@@ -130,7 +130,7 @@ def embed(address: str, key: str, model: str, *texts: str) -> tuple[int, dict[st
         {"authorization": f"Bearer {key}", "content-type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=15) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

@@ -14,7 +14,9 @@ from tests.support.cluster.projection import ProjectedVolume, sources_of
 from tests.support.cluster.sandbox import Sandbox
 
 Object = dict[str, Any]
-_INITIAL_S = 60.0
+_INITIAL_S = 120.0
+# A kubelet asks again before it believes a probe that is late; here it waits for it.
+_PROBE_S = 10.0
 
 
 class LocalPod:
@@ -157,7 +159,7 @@ class LocalPod:
         port = wanted["httpGet"]["port"]
         url = f"http://{self.address}:{ports.get(port, port)}{wanted['httpGet']['path']}"
         try:
-            with urllib.request.urlopen(url, timeout=2):
+            with urllib.request.urlopen(url, timeout=_PROBE_S):
                 return True
         except urllib.error.HTTPError as refusal:
             refusal.close()

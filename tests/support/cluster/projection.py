@@ -21,6 +21,7 @@ class ProjectedVolume:
         self.folder = folder
         self._sources = sources
         self._content: dict[str, bytes] | None = None
+        self._last: Path | None = None
 
     def refresh(self, api: Api) -> bool:
         """Write what the sources hold now; False while one is missing that is not optional."""
@@ -42,7 +43,6 @@ class ProjectedVolume:
             (self.folder / version / name).write_bytes(data)
         link = self.folder / "..data_tmp"
         link.symlink_to(version)
-        before = (self.folder / "..data").readlink() if (self.folder / "..data").exists() else None
         link.replace(self.folder / "..data")
         for name in content:
             if not (self.folder / name).is_symlink():
@@ -50,10 +50,16 @@ class ProjectedVolume:
         for stale in self.folder.iterdir():
             if not stale.name.startswith("..") and stale.name not in content:
                 stale.unlink()
-        if before is not None:
-            for file in (self.folder / before).iterdir():
-                file.unlink()
-            (self.folder / before).rmdir()
+        self._drop_older(self.folder / version)
+
+    def _drop_older(self, current: Path) -> None:
+        """All but this version and the last: somebody may be about to open a file of that."""
+        for old in self.folder.iterdir():
+            if old.is_dir() and not old.is_symlink() and old not in (current, self._last):
+                for file in old.iterdir():
+                    file.unlink()
+                old.rmdir()
+        self._last = current
 
 
 def sources_of(volume: dict[str, Any]) -> list[dict[str, Any]] | None:

@@ -86,9 +86,9 @@ class Sandbox:
         """None while it runs."""
         return self._child.exit_code
 
-    def tail(self) -> str:
+    def tail(self, lines: int = 30) -> str:
         """The end of what it wrote."""
-        return self._child.tail()
+        return self._child.tail(lines)
 
     def write_hosts(self, hosts: Mapping[str, list[str]]) -> None:
         """Names that it can look up, and their addresses."""

@@ -11,10 +11,11 @@ from tests.support.cluster.binaries import Binaries
 from tests.support.cluster.certificates import Authority, write_account_key
 from tests.support.cluster.https import ask
 from tests.support.cluster.kubectl import Kubectl, write_kubeconfig
-from tests.support.cluster.processes import Child, free_port
+from tests.support.cluster.processes import Child
+from tests.support.ports import free_port
 
 ISSUER = "https://kubernetes.default.svc"
-_READY_S = 60.0
+_READY_S = 90.0
 _POLL_S = 0.05
 # Forbids what OpenShift forbids too: blocking the deletion of an owner that one may not change.
 _ADMISSION = "OwnerReferencesPermissionEnforcement"

@@ -38,7 +38,7 @@ class WriteProxy:
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
         self._ready = threading.Event()
         self._thread.start()
-        assert self._ready.wait(10), "the proxy did not start"
+        assert self._ready.wait(60), "the proxy did not start"
         return self
 
     def __exit__(self, *_: object) -> None:
