@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -12,14 +13,28 @@ from pathlib import Path
 import psutil
 
 _ROOT = Path(__file__).parents[1]
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 60.0
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on right now.
+
+    It is none of those that the kernel gives to connections by itself: until somebody listens on
+    it, nobody's connection takes it.
+    """
+    first, last = 10_000, _first_given_port()
+    while True:
+        port = first + secrets.randbelow(last - first)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def _first_given_port() -> int:
+    path = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first = int(path.read_text().split()[0]) if path.exists() else 49_152
+    # Where nearly all are given away, one of them has to do.
+    return first if first > 11_000 else 65_536
 
 
 def cores() -> tuple[set[int], set[int]]:
@@ -42,7 +57,7 @@ def running(
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

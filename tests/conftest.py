@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from router.up.cache import cache_folder
 from router.up.wheels import MINILM, fetch
@@ -16,6 +17,10 @@ from tests.support.postgres import Postgres
 from tests.support.redis import RedisServer
 from tests.support.router_under_test import RouterUnderTest, eventually
 from tests.support.settings import fake_settings, triton_settings
+
+# How long an example takes says what else the machine does, and nothing of what is tried.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")
@@ -96,15 +101,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.database()
 
 
-def _ready(router: RouterUnderTest) -> RouterUnderTest:
-    eventually(lambda: all(map(router.app.fleet.is_up, router.app.fleet.upstreams)))
-    return router
-
-
 @pytest.fixture(scope="session")
 def _fake_router(minilm: Path) -> Iterator[RouterUnderTest]:
     with RouterUnderTest(fake_settings(minilm)) as router:
-        yield _ready(router)
+        yield router.up()
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def router(_fake_router: RouterUnderTest) -> Iterator[RouterUnderTest]:
         upstream.calls.clear()
         _fake_router.replace(name, upstream)
         _fake_router.recover(name)
-    _ready(_fake_router)
+    _fake_router.up()
 
 
 @pytest.fixture(scope="session")
@@ -127,4 +127,4 @@ def triton_router(minilm: Path, triton: tritons.SharedTriton) -> Iterator[Router
     """A router in front of the real Triton."""
     settings = triton_settings(minilm, triton.process.ports.grpc, request_timeout_s=20)
     with RouterUnderTest(settings) as router:
-        yield _ready(router)
+        yield router.up()

@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from benchmarks.processes import free_port
 from tests.support.parts import libraries, program
 
 _PACKAGES = ("redis-server", "redis-tools", "libjemalloc2", "liblzf1", "libatomic1")
@@ -18,7 +19,7 @@ class RedisServer:
     def __init__(self, folder: Path) -> None:
         self._program = program("redis-server", *_PACKAGES)
         self._folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -45,7 +46,7 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline_s = time.monotonic() + 20
+        deadline_s = time.monotonic() + 60
         while not self._answers():
             assert time.monotonic() < deadline_s, "redis-server did not start"
             time.sleep(0.02)
@@ -70,7 +71,7 @@ class RedisServer:
 
     def command(self, *words: str | bytes) -> bytes:
         """One command on a connection of its own; the raw answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
             encoded = [word.encode() if isinstance(word, str) else word for word in words]
             connection.sendall(
                 b"*%d\r\n" % len(encoded)
@@ -96,10 +97,3 @@ class RedisServer:
             return self.command("PING") == b"+PONG\r\n"
         except OSError:
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -6,11 +6,15 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+from google.protobuf import text_format
+
 from router.domain.clock import SystemClock
 from router.up.assets import find_assets
 from router.up.cache import LivingFolder, cache_folder
 from router.up.local_triton import LocalModel, make_triton
 from router.up.model_card import read_card
+from router.up.model_config import read_config
 from router.up.models import ChosenModel
 from router.up.triton_files import TritonFiles
 from router.up.triton_process import TritonProcess
@@ -19,7 +23,7 @@ from router.up.wheels import TRITON, fetch
 MINILM_NAME = "all_minilm_l6_v2"
 QWEN3_NAME = "tiny_qwen3"
 QWEN3_TEMPLATE = "qwen3_embedding_0_6b"
-READY_S = 60.0
+READY_S = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,12 @@ class SharedTriton:
     async def wait_ready(self) -> None:
         await self.process.wait_ready(self.names, READY_S)
 
+    def stubs(self, name: str) -> list[psutil.Process]:
+        """The processes of this server, and of no other, that compute one of its models."""
+        children = psutil.Process(self.process.process_id).children(recursive=True)
+        stubs = [one for one in children if "stub" in one.name()]
+        return [one for one in stubs if name in " ".join(one.cmdline())]
+
 
 async def prepare_triton(folder: Path, weights: dict[str, tuple[Path, str]]) -> TritonProcess:
     """A server, not started, for models given as name → (weights, template)."""
@@ -46,7 +56,17 @@ async def prepare_triton(folder: Path, weights: dict[str, tuple[Path, str]]) -> 
         chosen = ChosenModel(name, name, assets.models / template, str(source))
         card = await read_card(assets.backend, source, environment)
         models.append(LocalModel(chosen, source, card))
-    return await make_triton(folder, files, assets, models, environment, SystemClock())
+    made = await make_triton(folder, files, assets, models, environment, SystemClock())
+    for name in weights:
+        _compute_in_float32(folder / "models" / name)
+    return made
+
+
+def _compute_in_float32(folder: Path) -> None:
+    """Tests compare vectors closely; by itself a model takes what the machine's CPU is fast at."""
+    config = read_config(folder)
+    config.parameters["dtype"].string_value = "float32"
+    (folder / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
 
 
 @contextlib.asynccontextmanager
