@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.support.clocks import ShiftedClock
+from tests.support.keys import wait_for_store
 from tests.support.provider import Provider
 from tests.support.router_under_test import RouterUnderTest
 from tests.support.settings import fake_settings
@@ -27,8 +28,10 @@ def token_router(minilm: Path, provider: Provider) -> Iterator[RouterUnderTest]:
     issuer = {"issuer": provider.issuer, "audience": ["embedway"]}
     settings["authentication"] = {"issuers": {"ours": issuer}}
     settings["tenants"]["gone"] = {"disabled": True}
-    with RouterUnderTest(yaml.safe_dump(settings), clock=ShiftedClock()) as router:
-        yield router.up()
+    with pytest.MonkeyPatch.context() as patch:
+        wait_for_store(patch)
+        with RouterUnderTest(yaml.safe_dump(settings), clock=ShiftedClock()) as router:
+            yield router.up()
 
 
 def admin(router: RouterUnderTest, method: str, path: str, body: object) -> int:

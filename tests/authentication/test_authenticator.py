@@ -14,7 +14,7 @@ from router.domain.keys import new_key
 from router.domain.types import Caller, KeyChanges, KnownKey
 from router.policy.key_cache import KeyCache
 from router.policy.keys import KeyRing
-from tests.support.keys import HandClock, MemoryDirectory, NoTokens
+from tests.support.keys import HandClock, MemoryDirectory, NoTokens, wait_for_store
 
 ACME = Caller("acme", "first")
 STALENESS_S = 60.0
@@ -43,8 +43,7 @@ class Parts:
 @pytest.fixture
 async def parts(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Parts]:
     # A directory in memory is late only where this machine stands still.
-    monkeypatch.setattr("router.authentication.authenticator._LOOKUP_TIMEOUT_S", 60.0)
-    monkeypatch.setattr("router.authentication.changes._TIMEOUT_S", 60.0)
+    wait_for_store(monkeypatch)
     directory, cache, clock = MemoryDirectory(), KeyCache(100, 100), HandClock()
     watch = ChangeWatch(directory, cache, clock, STALENESS_S, lambda is_reachable: None)
     await watch.poll()

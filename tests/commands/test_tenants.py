@@ -11,6 +11,7 @@ from router.cli import main
 from router.domain.keys import fingerprint
 from router.store.engine import open_engine
 from router.store.migrate import upgrade
+from tests.support.keys import wait_for_store
 from tests.support.router_under_test import RouterUnderTest
 from tests.support.settings import fake_settings
 from tests.support.wire import call
@@ -61,9 +62,10 @@ def status(router: RouterUnderTest, value: str) -> int:
 
 
 def test_a_key_from_the_command_line_works_and_ends_in_a_running_router(
-    cli: Cli, config: Path
+    cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Made, rotated and disabled beside it; the router hears of each at its next question."""
+    wait_for_store(monkeypatch)
     with RouterUnderTest(config.read_text()) as router:
         router.up()
         cli.json("tenants", "create", "acme")
