@@ -103,15 +103,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.database()
 
 
-def _ready(router: RouterUnderTest) -> RouterUnderTest:
-    eventually(lambda: all(map(router.app.fleet.is_up, router.app.fleet.upstreams)))
-    return router
-
-
 @pytest.fixture(scope="session")
 def _fake_router(minilm: Path) -> Iterator[RouterUnderTest]:
     with RouterUnderTest(fake_settings(minilm)) as router:
-        yield _ready(router)
+        yield router.up()
 
 
 @pytest.fixture
@@ -127,7 +122,7 @@ def router(_fake_router: RouterUnderTest) -> Iterator[RouterUnderTest]:
         upstream.cancelled = 0
         _fake_router.replace(name, upstream)
         _fake_router.recover(name)
-    _ready(_fake_router)
+    _fake_router.up()
 
 
 @pytest.fixture(scope="session")
@@ -135,4 +130,4 @@ def triton_router(minilm: Path, triton: tritons.SharedTriton) -> Iterator[Router
     """A router in front of the real Triton."""
     settings = triton_settings(minilm, triton.process.ports.grpc, request_timeout_s=20)
     with RouterUnderTest(settings) as router:
-        yield _ready(router)
+        yield router.up()

@@ -33,18 +33,20 @@ class PhaseResult:
     name: str
     tally: Tally
     recovery_s: float | None
+    window_s: float = RECOVERY_WINDOW_S
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was wrong, lost, or late to recover."""
-        recovered = self.recovery_s is not None and self.recovery_s <= RECOVERY_WINDOW_S
+        """Whether nothing was wrong, lost, or recovered after more than the time there was."""
+        recovered = self.recovery_s is not None and self.recovery_s <= self.window_s
         return not self.tally.wrong and not self.tally.lost and recovered
 
 
 class Scene:
     """Three providers behind one route; the survivor of a phase goes round."""
 
-    def __init__(self) -> None:
+    def __init__(self, recovery_window_s: float = RECOVERY_WINDOW_S) -> None:
+        self._window_s = recovery_window_s
         self.providers = [LocalProvider(kind, DIMENSIONS, delay_s=0.002) for kind in KINDS]
 
     @asynccontextmanager
@@ -110,12 +112,12 @@ class Scene:
         healed_s = time.perf_counter()
         recovery = asyncio.create_task(_recovered(struck, before, healed_s))
         tally.add(await client.load(concurrency, seconds * 0.4))
-        while not recovery.done() and time.perf_counter() - healed_s < RECOVERY_WINDOW_S:
+        while not recovery.done() and time.perf_counter() - healed_s < self._window_s:
             tally.add(await client.load(concurrency, 0.2))
         recovery.cancel()
         await asyncio.gather(recovery, return_exceptions=True)
         done = recovery.done() and not recovery.cancelled()
-        return PhaseResult(name, tally, recovery.result() if done else None)
+        return PhaseResult(name, tally, recovery.result() if done else None, self._window_s)
 
     async def _strike(self, name: str, struck: Sequence[LocalProvider], after_s: float) -> None:
         await asyncio.sleep(after_s)

@@ -150,18 +150,20 @@ def test_a_defect(router: RouterUnderTest) -> None:
 
 def test_the_room_is_full(router: RouterUnderTest) -> None:
     """Beyond the requests that a target may have under way the answer is 429 with Retry-After."""
-    fake = router.fake("small-target")
-    fake.delay_s = 0.5
+    held = upstreams.Held(384)
+    router.replace("small-target", held)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(embed, router, model="small", input="a")
-        eventually(lambda: router.room("small-target")[0] == 1)
-        answer = embed(router, model="small", input="b")
+        try:
+            eventually(lambda: router.room("small-target")[0] == 1)
+            answer = embed(router, model="small", input="b")
+        finally:
+            held.go.set()
         assert answer.status == 429
         assert int(answer.headers["retry-after"]) >= 1
         assert (answer.error["type"], answer.error["code"]) == ("rate_limit_error", "overloaded")
         assert first.result().status == 200
     assert router.room("small-target") == (0, 0)
-    fake.delay_s = 0.0
     assert embed(router, model="small", input="b").status == 200
 
 
@@ -174,13 +176,13 @@ def test_the_deadline(minilm: object, path: str) -> None:
             "inputs": [{"name": "TEXT", "datatype": "BYTES", "shape": [1], "data": ["a"]}]
         },
     }
-    with RouterUnderTest(fake_settings(minilm, request_timeout_s=0.2)) as router:  # type: ignore[arg-type]
+    with RouterUnderTest(fake_settings(minilm, request_timeout_s=1)) as router:  # type: ignore[arg-type]
         eventually(lambda: router.app.service.is_route_ready("plain"))
         router.fake("plain-target").delay_s = 30.0
         answer = call(router, "POST", path, json.dumps(bodies[path]).encode())
         assert answer.status == 504
-        # Timers count in milliseconds, and may be one early.
-        assert 198 <= router.logged("request", status=504)["ms"] < 2000
+        # Timers count in milliseconds, and may be one early; the target takes thirty seconds.
+        assert 998 <= router.logged("request", status=504)["ms"] < 20_000
         if path == "/v1/embeddings":
             assert answer.error["code"] == "deadline_exceeded"
         assert router.room("plain-target") == (0, 0)
@@ -188,15 +190,20 @@ def test_the_deadline(minilm: object, path: str) -> None:
 
 def test_a_drained_router_finishes_its_work(minilm: object) -> None:
     """A request under way at shutdown gets its answer; readiness and new requests end at once."""
-    router = RouterUnderTest(fake_settings(minilm, drain_timeout_s=5))  # type: ignore[arg-type]
+    router = RouterUnderTest(fake_settings(minilm, drain_timeout_s=30))  # type: ignore[arg-type]
     router.__enter__()
     eventually(lambda: router.app.service.is_route_ready("plain"))
-    router.fake("plain-target").delay_s = 0.5
+    held = upstreams.Held(384)
+    router.replace("plain-target", held)
     results: list[int] = []
     asking = threading.Thread(target=lambda: results.append(embed(router, input="a").status))
     asking.start()
     eventually(lambda: router.under_way == 1)
-    router.run(router.app.stop())
+    stopping = threading.Thread(target=lambda: router.run(router.app.stop()))
+    stopping.start()
+    router.logged("draining")
+    held.go.set()
+    stopping.join()
     asking.join()
     router._end()
     assert results == [200]

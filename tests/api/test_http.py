@@ -79,7 +79,7 @@ def test_a_client_that_leaves_within_its_body(router: RouterUnderTest) -> None:
         connection.sendall(request_bytes(b'{"model":', declared=1000))
         eventually(lambda: router.under_way == 1)
     eventually(lambda: router.under_way == 0)
-    eventually(lambda: statuses(router)[-1] == 499)
+    eventually(lambda: statuses(router)[-1:] == [499])
     assert router.fake("plain-target").calls == []
 
 
@@ -102,7 +102,7 @@ def test_a_client_that_leaves_within_the_work(
     eventually(lambda: fake.cancelled == before + 1)
     eventually(lambda: router.under_way == 0)
     assert router.room("plain-target") == (0, 0)
-    eventually(lambda: statuses(router)[-1] == 499)
+    eventually(lambda: statuses(router)[-1:] == [499])
 
 
 def test_a_client_that_leaves_while_answers_wait(
@@ -116,7 +116,7 @@ def test_a_client_that_leaves_while_answers_wait(
         connection.sendall(request_bytes(body) * 4)
         eventually(lambda: len(router.fake("plain-target").calls) >= 2)
         time.sleep(0.3)
-        assert router.under_way == 1
+        eventually(lambda: router.under_way == 1)
     eventually(lambda: router.under_way == 0)
     eventually(lambda: 499 in statuses(router)[count:])
     assert caplog.records == []
@@ -152,7 +152,7 @@ def test_a_client_that_stays_is_not_taken_for_gone(router: RouterUnderTest) -> N
 def test_a_body_that_never_ends(minilm: object) -> None:
     """A body that does not come in time is answered 408 and let go, and no failure of ours."""
     with (
-        RouterUnderTest(fake_settings(minilm, request_timeout_s=0.5)) as router,  # type: ignore[arg-type]
+        RouterUnderTest(fake_settings(minilm, request_timeout_s=2)) as router,  # type: ignore[arg-type]
         connect(router) as connection,
     ):
         connection.sendall(request_bytes(b'{"model":', declared=1000))
@@ -160,11 +160,11 @@ def test_a_body_that_never_ends(minilm: object) -> None:
         assert (answer.status, answer.error["code"]) == (408, "request_timeout")
         assert answer.headers["connection"] == "close"
         assert connection.recv(1) == b""
-        assert router.under_way == 0
+        # It is counted after the connection is closed.
+        eventually(lambda: router.under_way == 0)
         ended = b'embedway_requests_total{outcome="%b"} 1'
-        page = call(router, "GET", "/metrics").body
-        assert ended % b"request_timeout" in page
-        assert ended % b"deadline_exceeded" not in page
+        eventually(lambda: ended % b"request_timeout" in call(router, "GET", "/metrics").body)
+        assert ended % b"deadline_exceeded" not in call(router, "GET", "/metrics").body
 
 
 GARBAGE = {

@@ -289,7 +289,7 @@ async def test_an_asynchronous_task_that_is_cancelled(
     await asyncio.to_thread(eventually, lambda: len(fake.calls) == 1)
     task.cancel()
     await asyncio.wait([task])
-    eventually(lambda: fake.cancelled == before + 1)
+    await asyncio.to_thread(eventually, lambda: fake.cancelled == before + 1)
 
 
 @pytest.mark.parametrize("how", ["client_timeout", "timeout"])
@@ -305,7 +305,7 @@ def test_the_deadline(
     began_s = time.monotonic()
     status, _ = refusal(lambda: infer(client, text_inputs(triton, ["a"], (1,)), **options))
     assert status == "DEADLINE_EXCEEDED"
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < fake.delay_s - 5
     eventually(lambda: router.room("plain-target") == (0, 0))
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,8 +44,7 @@ def router(minilm: Path) -> Iterator[RouterUnderTest]:
     """`moved` asks for plain, and for the name of a route that is gone; both are wide now."""
     pins = {"plain": "org/wide", "retired": "plain"}
     with RouterUnderTest(pinned(minilm, pins)) as made:
-        eventually(made.app.is_ready)
-        yield made
+        yield made.up()
 
 
 async def post(router: RouterUnderTest, key: str, model: str, **headers: str) -> tuple[int, Any]:
@@ -237,7 +235,7 @@ def test_pins_switch_under_load(minilm: Path, tmp_path: Path) -> None:
     """
     config = tmp_path / "embedway.yaml"
     with RouterUnderTest(pinned(minilm, {}), {}, config) as router:
-        eventually(router.app.is_ready)
+        router.up()
         load = Load(router)
         clients = threading.Thread(target=load.run)
         clients.start()
@@ -248,7 +246,9 @@ def test_pins_switch_under_load(minilm: Path, tmp_path: Path) -> None:
                 space = "wide-space" if pins else "plain-space"
                 for _ in range(3):
                     assert ask(router, MOVED_KEY, "plain")[1]["space"] == space
-                time.sleep(0.05)
+                # The load has to have met this configuration too.
+                met = load.spaces[MOVED_KEY, space]
+                eventually(lambda: load.spaces[MOVED_KEY, space] > met + 2)  # noqa: B023
         finally:
             load.stop()
             clients.join()

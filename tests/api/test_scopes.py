@@ -44,7 +44,7 @@ def router_of_scopes(minilm: Path) -> Iterator[RouterUnderTest]:
         }
     }
     with RouterUnderTest(yaml.safe_dump(settings)) as router:
-        yield router
+        yield router.up()
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class Served:
 class Server:
     client: grpc.InferenceServerClient
     models: dict[str, Served]
-    log: Path
+    triton: SharedTriton
 
 
 def served(name: str, folder: Path) -> Served:
@@ -49,7 +49,7 @@ async def server(triton: SharedTriton, minilm: Path, qwen3_folder: Path) -> Asyn
         QWEN3_NAME: served(QWEN3_NAME, qwen3_folder),
     }
     async with grpc.InferenceServerClient(f"127.0.0.1:{triton.process.ports.grpc}") as client:
-        yield Server(client, models, triton.process.log)
+        yield Server(client, models, triton)
 
 
 def cosines(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:

@@ -155,7 +155,7 @@ def test_an_instance_stops_answering_when_its_model_drifts(qwen3_folder: Path) -
     try:
         instance.require_ready()
         instance._engine.encoder._weights.final_norm.fill_(float("nan"))  # type: ignore[attr-defined]
-        patience_s = time.monotonic() + 10
+        patience_s = time.monotonic() + 60
         while instance.fault is None and time.monotonic() < patience_s:
             time.sleep(0.02)
         with pytest.raises(NotReadyError, match="the model is not ready: the model gave a vector"):
@@ -174,7 +174,7 @@ async def test_other_weights_than_the_golden_ones_do_not_load(minilm: Path, tmp_
     triton.start()
     try:
         with pytest.raises(UpError, match="not ready: a golden vector is met with cosine"):
-            await triton.wait_ready([MINILM_NAME], timeout_s=60)
+            await triton.wait_ready([MINILM_NAME], timeout_s=90)
     finally:
         await triton.stop()
         shutil.rmtree(tmp_path / "embedway-test")

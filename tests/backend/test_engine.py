@@ -12,7 +12,7 @@ from engine import Engine
 from faults import EngineError, ModelLoadError
 from model_card import read_model_card
 from packing import cut_by_tokens
-from settings import Settings, read_settings
+from settings import Settings, is_fast_at_bfloat16, read_settings
 from tests.backend.conftest import cosines
 from tests.backend.folders import edit_json, write_bert, write_qwen3
 from text_tokenizer import TextTokenizer
@@ -162,9 +162,26 @@ def test_settings_without_meaning_are_refused(parameters: dict[str, str], messag
         read_settings(config)
 
 
-def test_the_instance_decides_device_and_dtype() -> None:
-    """A GPU instance runs in bfloat16 on its own device, a CPU instance in float32."""
+@pytest.mark.parametrize(("is_fast", "dtype"), [(False, "float32"), (True, "bfloat16")])
+def test_the_instance_decides_device_and_dtype(
+    monkeypatch: pytest.MonkeyPatch, is_fast: bool, dtype: str
+) -> None:
+    """A GPU instance runs in bfloat16 on its own device, a CPU's in what the CPU is fast at."""
+    monkeypatch.setattr("settings.is_fast_at_bfloat16", lambda cpuinfo: is_fast)
     config = {"parameters": {"model": {"string_value": "m"}}}
     on_gpu, on_cpu = read_settings(config, "GPU", "3"), read_settings(config)
     assert (on_gpu.device, on_gpu.dtype) == ("cuda:3", "bfloat16")
-    assert (on_cpu.device, on_cpu.dtype) == ("cpu", "float32")
+    assert (on_cpu.device, on_cpu.dtype) == ("cpu", dtype)
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_fast"),
+    [("sse4_2 avx512f", False), ("avx512f avx512_bf16", True), ("amx_bf16 amx_tile", True)],
+)
+def test_a_processor_says_whether_it_is_fast_at_bfloat16(
+    tmp_path: Path, flags: str, is_fast: bool
+) -> None:
+    """By its flags; one that says nothing is not."""
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: fpu {flags}\n")
+    assert is_fast_at_bfloat16(tmp_path / "cpuinfo") is is_fast
+    assert not is_fast_at_bfloat16(tmp_path / "none")

@@ -121,7 +121,7 @@ def test_fp8_rows_have_scales_of_their_own() -> None:
     restored = rows.float() * scales
     assert restored[0] == pytest.approx(weight[0], rel=0.07)
     assert restored[1] == pytest.approx(weight[1], rel=0.07)
-    inputs = torch.randn(5, 64)
+    inputs = torch.randn(5, 64, generator=torch.Generator().manual_seed(5))
     exact, rounded = Projection(weight)(inputs), Projection(weight).in_fp8()(inputs)
     assert rounded[:, 0] == pytest.approx(exact[:, 0], abs=0.7)
 

@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,19 +14,13 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.processes import free_port
 from tests.support import compose
 from tests.support import triton as tritons
 from tests.support.postgres import Postgres
 
 _KEY = "ew-a-key-for-this-test-only"
 _DOCKERFILE = compose.FOLDER.parent / "images/router/Dockerfile"
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def _configured(folder: Path, url: str, triton_port: int, minilm: Path) -> tuple[Path, int]:
@@ -43,8 +36,8 @@ def _configured(folder: Path, url: str, triton_port: int, minilm: Path) -> tuple
         assert theirs in text
         text = text.replace(theirs, ours)
     settings = yaml.safe_load(text)
-    port = _free_port()
-    settings["server"] |= {"host": "127.0.0.1", "port": port, "grpc_port": _free_port()}
+    port = free_port()
+    settings["server"] |= {"host": "127.0.0.1", "port": port, "grpc_port": free_port()}
     settings["spaces"]["all-minilm-l6-v2"]["tokenizer"] = str(minilm)
     config = folder / "embedway.yaml"
     config.write_text(yaml.safe_dump(settings))
@@ -90,7 +83,7 @@ def _running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[byte
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 @pytest.fixture
@@ -106,11 +99,11 @@ def test_what_compose_starts_serves(start: tuple[Path, int], tmp_path: Path) -> 
     config, port = start
     for _ in range(2):
         done = subprocess.run(
-            _command("migrate", config), capture_output=True, text=True, timeout=60, check=False
+            _command("migrate", config), capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stderr
     with _running(_command("router", config), tmp_path) as process:
-        deadline_s = time.monotonic() + 60
+        deadline_s = time.monotonic() + 120
         while not _is_ready(port):
             assert process.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < deadline_s, (tmp_path / "log").read_text()
@@ -122,7 +115,7 @@ def test_what_compose_starts_serves(start: tuple[Path, int], tmp_path: Path) -> 
     assert process.returncode == 0, (tmp_path / "log").read_text()
     done = subprocess.run(
         [_command("router", config)[0], "usage", "--config", config, "--format", "json"],
-        capture_output=True, text=True, timeout=60, check=True,
+        capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     assert [row["requests"] for row in json.loads(done.stdout)] == [1]
 
@@ -133,5 +126,5 @@ def test_without_the_migration_the_router_does_not_start(
     """The router alone ends on an empty PostgreSQL, and names the command that `migrate` runs."""
     config, _ = start
     with _running(_command("router", config), tmp_path) as process:
-        assert process.wait(60) != 0
+        assert process.wait(120) != 0
     assert "run `embedway db upgrade`" in (tmp_path / "log").read_text()

@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from benchmarks.processes import free_port
 
 _COMPOSE = Path(__file__).parents[2] / "deploy/compose"
 _KEY = "ew-a-key-for-this-test-only"
@@ -86,7 +87,7 @@ class Serving:
     folder: Path
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         headers = {"authorization": f"Bearer {_KEY}", "content-type": "application/json"}
         with contextlib.closing(connection):
             connection.request(method, path, json.dumps(body) if body else None, headers)
@@ -98,13 +99,6 @@ class Serving:
             return self.ask("GET", "/health/ready")[0] == 200
         except OSError:
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def _settings(folder: Path, minilm: Path, port: int) -> dict[str, object]:
@@ -125,7 +119,7 @@ def _settings(folder: Path, minilm: Path, port: int) -> dict[str, object]:
 
 @pytest.fixture
 def serving(shut: Path, program: Path, minilm: Path) -> Iterator[Serving]:
-    port = _free_port()
+    port = free_port()
     config = shut / "embedway.yaml"
     config.write_text(yaml.safe_dump(_settings(shut, minilm, port)))
     command, environment = _shut(shut, program, "serve", "--config", config)
@@ -135,7 +129,7 @@ def serving(shut: Path, program: Path, minilm: Path) -> Iterator[Serving]:
         )
     router = Serving(process, port, shut)
     try:
-        deadline_s = time.monotonic() + 60
+        deadline_s = time.monotonic() + 120
         while not router.is_ready():
             assert process.poll() is None, (shut / "log").read_text()
             assert time.monotonic() < deadline_s, (shut / "log").read_text()
@@ -153,7 +147,7 @@ def test_the_router_serves_shut_in(serving: Serving) -> None:
     assert status == 200, answer
     assert [len(one["embedding"]) for one in json.loads(answer)["data"]] == [384, 384]
     serving.process.send_signal(signal.SIGTERM)
-    assert serving.process.wait(30) == 0
+    assert serving.process.wait(60) == 0
     assert (serving.folder / "state/embedway.db").stat().st_size > 0
     assert (serving.folder / "state/spool").is_dir()
     log = (serving.folder / "log").read_text()

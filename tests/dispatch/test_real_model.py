@@ -31,9 +31,9 @@ def test_two_ways_to_one_model_agree_and_a_stranger_stays_out(
         settings["routes"]["minilm"]["targets"] = ["stranger", "unpacked-target", "packed-target"]
         with RouterUnderTest(yaml.safe_dump(settings), {"PROVIDER_KEY": API_KEY}) as router:
             fleet = router.app.fleet
-            eventually(lambda: fleet.is_up("unpacked-target"), within_s=20)
+            eventually(lambda: fleet.is_up("unpacked-target"), within_s=60)
             eventually(
-                lambda: fleet.states["stranger"].standing is Standing.QUARANTINED, within_s=20
+                lambda: fleet.states["stranger"].standing is Standing.QUARANTINED, within_s=60
             )
             found = fleet.prober.records["unpacked-target"].last
             assert found is not None

@@ -65,10 +65,12 @@ class TierUnderTest:
 
 async def settled(tier: SharedTier) -> None:
     await until(lambda: tier.waiting_bytes == 0)
-    await asyncio.sleep(0.01)
+    # What was taken to be written is on its way through some turns of the loop.
+    for _ in range(50):
+        await asyncio.sleep(0)
 
 
-async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
     async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
@@ -238,12 +240,12 @@ async def test_a_slow_store_costs_the_configured_time_and_then_nothing(
     store: FakeStore, routers: Routers
 ) -> None:
     """Three times; then it is shut, until a probe has found it well."""
-    store.delay_s = 3.0
+    store.delay_s = 60.0
     began_s = time.monotonic()
     for _ in range(3):
         assert routers[0].tier.is_open
         assert await routers[0].find(KEY) == {}
-    assert time.monotonic() - began_s < 3 * TIMEOUT_S + 0.5
+    assert time.monotonic() - began_s < 3 * TIMEOUT_S + 15
     assert not routers[0].tier.is_open
     assert routers[0].events[-1] == (False, "it did not answer in time")
     store.delay_s = 0.0
@@ -255,7 +257,7 @@ async def test_a_store_that_falls_ill_again_is_left_alone_for_longer(
     store: FakeStore, routers: Routers
 ) -> None:
     """Each time twice as long: requests do not pay for its moods."""
-    pauses_s = []
+    least_s = 0.5
     for _ in range(3):
         store.is_down = True
         while routers[0].tier.is_open:
@@ -263,9 +265,9 @@ async def test_a_store_that_falls_ill_again_is_left_alone_for_longer(
         store.is_down = False
         began_s = time.monotonic()
         await until(lambda: routers[0].tier.is_open)
-        pauses_s.append(time.monotonic() - began_s)
-    assert pauses_s[0] >= 0.45
-    assert pauses_s[2] >= 3.5 * pauses_s[0]
+        # A busy machine makes a pause longer, and never shorter.
+        assert time.monotonic() - began_s >= 0.95 * least_s
+        least_s *= 2
 
 
 async def test_what_has_come_in_time_is_taken(store: FakeStore, routers: Routers) -> None:

@@ -30,7 +30,7 @@ def run(url: str, model: str, tmp_path: Path, key: str = KEY, timeout_s: float =
     values = dict(zip(names, (url, model, str(timeout_s), key), strict=True))
     return subprocess.run(
         [sys.executable, "-I", "-S", script],
-        env=values, capture_output=True, text=True, timeout=60, check=False,
+        env=values, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 

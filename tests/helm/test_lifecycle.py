@@ -127,7 +127,7 @@ async def test_a_real_triton_answers_its_probes(triton: tritons.SharedTriton) ->
     container = spec["template"]["spec"]["containers"][0]
     await triton.wait_ready()
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        connection = http.client.HTTPConnection("127.0.0.1", triton.process.ports.http, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", triton.process.ports.http, timeout=60)
         connection.request("GET", container[probe]["httpGet"]["path"])
         assert connection.getresponse().status == 200, probe
         connection.close()

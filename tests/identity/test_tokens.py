@@ -232,7 +232,7 @@ async def test_keys_are_refreshed_in_the_background(
     await verifier.verify(token)
     clock.now_s += jwks.REFRESH_AFTER_S
     await verifier.verify(token)
-    for _ in range(200):
+    for _ in range(3000):
         if provider.fetches == 2:
             break
         await asyncio.sleep(0.01)

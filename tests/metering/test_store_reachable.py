@@ -41,7 +41,7 @@ def told(process: Process) -> list[bool]:
 
 
 async def becomes(process: Process, *, is_up: bool) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while process.bookkeeper.is_store_up is not is_up:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -1,4 +1,8 @@
-"""A clock that tests set."""
+"""Clocks that tests set."""
+
+from router.domain.clock import SystemClock
+
+_DAY_S, _NOON_S = 86_400.0, 43_200.0
 
 
 class ManualClock:
@@ -15,3 +19,20 @@ class ManualClock:
 
     def wall_s(self) -> float:
         return self.wall
+
+
+class ShiftedClock(SystemClock):
+    """The machine's clock, its wall time `ahead_s` of the machine's."""
+
+    def __init__(self, ahead_s: float = 0.0) -> None:
+        self.ahead_s = ahead_s
+
+    def wall_s(self) -> float:
+        return super().wall_s() + self.ahead_s
+
+
+def past_noon() -> ShiftedClock:
+    """It is half past twelve now, today: no hour, day or month ends while a test looks."""
+    clock = ShiftedClock()
+    clock.ahead_s = _NOON_S + 1800.0 - clock.wall_s() % _DAY_S
+    return clock

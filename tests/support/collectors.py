@@ -16,7 +16,7 @@ from typing import Any, Self
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-from tests.support.ports import free_port
+from benchmarks.processes import free_port
 
 KINDS = {1: "INTERNAL", 2: "SERVER", 3: "CLIENT"}
 

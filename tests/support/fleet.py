@@ -12,7 +12,7 @@ from router.dispatch.attempts import Caller
 from router.dispatch.dispatcher import Dispatched, Dispatcher, RouteCourse
 from router.dispatch.hedging import Hedge
 from router.dispatch.sharing import Sharing
-from router.domain.clock import SystemClock
+from router.domain.clock import Clock, SystemClock
 from router.domain.errors import EmbedwayError
 from router.domain.journal import Call, Journal
 from router.domain.types import Float32Array, Route, Space, Target, TokenBatch
@@ -27,6 +27,7 @@ from router.upstreams.fake import FakeUpstream
 from router.vectors.memory import VectorMemory
 
 DIMENSIONS = 16
+PATIENCE_S = 30.0
 SPACE = Space("s", "m", DIMENSIONS, 4096)
 
 
@@ -64,7 +65,10 @@ class Poisoned(FakeUpstream):
 
 
 class DispatcherUnderTest:
-    """Targets a, b, c … in this order of priority."""
+    """Targets a, b, c … in this order of priority.
+
+    Nothing runs out of time on a busy machine unless `limits` says so.
+    """
 
     def __init__(
         self,
@@ -73,15 +77,16 @@ class DispatcherUnderTest:
         hedge: float | None = None,
         share: bool = False,
         budget: RetryBudget | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        clock = SystemClock()
+        clock = clock or SystemClock()
         self.upstreams = dict(zip("abcdefgh", upstreams, strict=False))
         self.reports: list[tuple[str, Standing, str | None]] = []
         self.states = {
             name: TargetState(
                 name,
                 TargetLimits(
-                    **({"timeout_s": 0.3} | (limits[place] if place < len(limits) else {}))
+                    **({"timeout_s": PATIENCE_S} | (limits[place] if place < len(limits) else {}))
                 ),
                 BreakerLimits(),
                 lambda name: self.upstreams[name].is_ready,
@@ -114,7 +119,7 @@ class DispatcherUnderTest:
         )
         self._clock = clock
 
-    async def embed(self, asked: TokenBatch, within_s: float = 5.0) -> Dispatched:
+    async def embed(self, asked: TokenBatch, within_s: float = PATIENCE_S) -> Dispatched:
         needs = Needs(asked.total, int(asked.lengths.max()), asked.texts is not None)
         route = Route("r", SPACE, tuple(self.states))
         deadline_s = self._clock.monotonic_s() + within_s
@@ -122,6 +127,12 @@ class DispatcherUnderTest:
             return await self.dispatcher.embed(
                 route, asked, needs, deadline_s, Journal(), share=True
             )
+
+    def is_usually_answered_in(self, seconds: float) -> None:
+        """Every target's calls took so long until now, as far as its state knows."""
+        for state in self.states.values():
+            for _ in range(20):
+                state.latency.observe(seconds, 0.0)
 
     def _report(self, name: str, standing: Standing, reason: str | None) -> None:
         self.reports.append((name, standing, reason))

@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
+import pytest
+
+from router.authentication import authenticator, changes
 from router.domain.errors import StoreUnavailableError
 from router.domain.types import KeyChanges, KnownKey
 
@@ -52,6 +55,12 @@ class MemoryDirectory:
         await asyncio.sleep(self.delay_s)
         if self.is_down:
             raise StoreUnavailableError("the store is out of reach")
+
+
+def wait_for_store(patch: pytest.MonkeyPatch) -> None:
+    """Routers made from now on wait for a slow store; what else they do is not asked here."""
+    patch.setattr(authenticator, "_LOOKUP_TIMEOUT_S", 60.0)
+    patch.setattr(changes, "_TIMEOUT_S", 60.0)
 
 
 class NoTokens:

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
+from benchmarks.processes import free_port
 from tests.support.parts import program
-from tests.support.ports import free_port
 
 RULES = Path(__file__).parents[2] / "helm" / "embedway" / "files" / "rules"
 

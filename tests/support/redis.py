@@ -7,8 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from benchmarks.processes import free_port
 from tests.support.parts import libraries, program
-from tests.support.ports import free_port
 
 _PACKAGES = ("redis-server", "redis-tools", "libjemalloc2", "liblzf1", "libatomic1")
 

@@ -13,9 +13,10 @@ from typing import Any, Self, TypeVar
 import uvloop
 
 from router.app import App
+from router.authentication.changes import ChangeWatch
 from router.config.file import ConfigurationFile
 from router.config.load import parse_settings
-from router.domain.clock import SystemClock
+from router.domain.clock import Clock, SystemClock
 from router.domain.ports import Upstream
 from router.reloading.board import Board
 from router.reloading.reloader import Reloader, Take
@@ -35,12 +36,14 @@ class RouterUnderTest:
         settings: str,
         environment: Mapping[str, str] | None = None,
         config: Path | None = None,
+        clock: Clock | None = None,
         **options: Any,
     ) -> None:
         """`config` is a file that the settings are written to, and that is watched.
 
-        `options` are those of the App that commands give it.
+        `clock` stands in for the machine's. `options` are those of the App that commands give it.
         """
+        self.clock = clock or SystemClock()
         # A database of its own, unless the settings name one.
         self._folder = tempfile.TemporaryDirectory(prefix="embedway-test-")
         folder = self._folder.name
@@ -58,6 +61,7 @@ class RouterUnderTest:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._app: App | None = None
         self._looks = 0
+        self._polls = self._heard = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -150,6 +154,16 @@ class RouterUnderTest:
         room = self.app.fleet.rooms[target]
         return room.requests, room.tokens
 
+    def up(self) -> Self:
+        """Itself, once every target was found ready and of its space."""
+        eventually(lambda: all(map(self.app.fleet.is_up, self.app.fleet.upstreams)))
+        return self
+
+    def hear(self) -> None:
+        """Wait until it has asked the store what changed, in a question that begins after this."""
+        polls = self._polls
+        eventually(lambda: self._heard > polls, 20.0)
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run it on the router's event loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
@@ -174,8 +188,7 @@ class RouterUnderTest:
         return self.app.served().served.pending_error
 
     async def _start(self) -> None:
-        clock = SystemClock()
-        log, reloader = Log(clock, self._stream), None
+        log, reloader = Log(self.clock, self._stream), None
         if self._config is not None:
             reloader = Reloader(ConfigurationFile(self._config), Board(None), log)
             self._settings = reloader.first().settings
@@ -187,8 +200,21 @@ class RouterUnderTest:
 
             reloader.look = counted  # type: ignore[method-assign]
         options = {"reloader": reloader} | self._options
-        self._app = App(self._settings, self._environment, clock, log, **options)
+        self._app = App(self._settings, self._environment, self.clock, log, **options)
+        self._count_polls(self._app.authenticator.watch)
         await self._app.start()
+
+    def _count_polls(self, watch: ChangeWatch) -> None:
+        poll = watch.poll
+
+        async def counted() -> None:
+            self._polls += 1
+            number = self._polls
+            await poll()
+            if watch.is_reachable:
+                self._heard = number
+
+        watch.poll = counted  # type: ignore[method-assign]
 
     def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

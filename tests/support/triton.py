@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from google.protobuf import text_format
 
+from benchmarks.processes import free_port
 from router.domain.clock import SystemClock
 from router.up.assets import find_assets
 from router.up.cache import LivingFolder, cache_folder
@@ -18,7 +20,6 @@ from router.up.models import ChosenModel
 from router.up.triton_files import Ports, TritonFiles
 from router.up.triton_process import TritonProcess
 from router.up.wheels import TRITON, fetch
-from tests.support.ports import free_port
 
 MINILM_NAME = "all_minilm_l6_v2"
 QWEN3_NAME = "tiny_qwen3"
@@ -39,6 +40,12 @@ class SharedTriton:
 
     async def wait_ready(self) -> None:
         await self.process.wait_ready(self.names, READY_S)
+
+    def stubs(self, name: str) -> list[psutil.Process]:
+        """The processes of this server, and of no other, that compute one of its models."""
+        children = psutil.Process(self.process.process_id).children(recursive=True)
+        stubs = [one for one in children if "stub" in one.name()]
+        return [one for one in stubs if name in " ".join(one.cmdline())]
 
 
 def quiet_ports() -> Ports:

@@ -1,5 +1,8 @@
 """Targets that misbehave, each in one way."""
 
+import asyncio
+import threading
+
 import numpy as np
 
 from router.domain.journal import Call
@@ -53,6 +56,21 @@ class OtherDimension(FakeUpstream):
     ) -> Float32Array:
         vectors = (await super().embed(batch, timeout_s, call))[:, :-1]
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+class Held(FakeUpstream):
+    """Answers nothing before `go` is set, however long a machine takes until then."""
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__(dimensions)
+        self.go = threading.Event()
+
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
+        while not self.go.is_set():  # noqa: ASYNC110 - set by the test's thread
+            await asyncio.sleep(0.005)
+        return await super().embed(batch, timeout_s, call)
 
 
 class Defective(FakeUpstream):

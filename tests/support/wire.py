@@ -12,7 +12,7 @@ from tests.support.router_under_test import RouterUnderTest
 from tests.support.settings import KEY
 
 AUTHORIZATION = {"authorization": f"Bearer {KEY}"}
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ import pytest
 import yaml
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service
 
+from benchmarks.processes import free_port
 from router.domain.clock import SystemClock
 from router.telemetry import export, otlp
 from router.telemetry.export import Collector, SpanExporter
 from router.telemetry.logs import Log
 from tests.support.collectors import Receiver
-from tests.support.ports import free_port
 from tests.support.router_under_test import RouterUnderTest
 from tests.support.settings import fake_settings
 from tests.support.wire import embed

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
-from tests.support.ports import free_port
+from benchmarks.processes import free_port
 from tests.support.router_under_test import RouterUnderTest, eventually
 from tests.support.settings import fake_settings
 from tests.support.wire import embed

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.processes import free_port
 from router.up import companion
 from router.up.companion import Companion, Program
 from router.up.progress import Stages
-from tests.support.ports import free_port
 
 _SERVE = """
 import socket, sys, time

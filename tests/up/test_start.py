@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from benchmarks.processes import free_port
 from router.domain.clock import SystemClock
 from router.telemetry.logs import Log
 from router.up.demo import Hit, as_table
@@ -19,7 +20,6 @@ from router.up.interrupts import Interrupts, finish_unless
 from router.up.launch import check_ports
 from router.up.progress import LoggedStages
 from router.up.welcome import welcome
-from tests.support.ports import free_port
 
 
 def test_a_taken_port_is_named() -> None:

@@ -16,8 +16,8 @@ import openai
 import psutil
 import pytest
 
+from benchmarks.processes import free_port
 from tests.support.families import living, name_of
-from tests.support.ports import free_port
 
 _START_S = 110.0
 _PROGRAM = str(Path(sys.executable).with_name("embedway"))

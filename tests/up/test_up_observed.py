@@ -19,9 +19,9 @@ import openai
 import psutil
 import pytest
 
+from benchmarks.processes import free_port
 from tests.support.families import living, name_of
 from tests.support.parts import program
-from tests.support.ports import free_port
 
 _PROGRAM = str(Path(sys.executable).with_name("embedway"))
 _MODEL = "all-minilm-l6-v2"

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.processes import free_port
 from tests.support.cluster.api import Api
 from tests.support.cluster.binaries import Binaries
 from tests.support.cluster.certificates import Authority, write_account_key
 from tests.support.cluster.https import ask
 from tests.support.cluster.kubectl import Kubectl, write_kubeconfig
 from tests.support.cluster.processes import Child
-from tests.support.ports import free_port
 
 ISSUER = "https://kubernetes.default.svc"
 _READY_S = 90.0
