@@ -117,6 +117,8 @@ class FakeCluster:
             return self.put(wanted)
         new = _merged(_pruned(old, self.applied.get(place, {}), wanted), wanted)
         self.applied[place] = wanted
+        if kept(new).get("spec") != old.get("spec"):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 1) + 1
         return old if new == old else self._stored(place, new)
 
     async def patch_status(self, kind: str, name: str, status: dict[str, Any]) -> dict[str, Any]:
@@ -250,7 +252,7 @@ class World:
         return {name: self.standings.get(name, "verified") for name in self.known_targets}
 
     def take(self) -> None:
-        """Routers take up what is mounted; pods of models come up."""
+        """Routers take up what is mounted; pods of models come up, and old ones are gone."""
         config = self.cluster.objects.get(("ConfigMap", "rel-router-config"))
         if config is not None and self.pending_error is None:
             text = config["data"]["embedway.yaml"]
@@ -259,7 +261,9 @@ class World:
         for (kind, _), one in list(self.cluster.objects.items()):
             if kind == "Deployment":
                 wanted = one["spec"]["replicas"]
-                one["status"] = {"replicas": wanted, "readyReplicas": wanted}
+                counts = ("replicas", "readyReplicas", "updatedReplicas", "availableReplicas")
+                one["status"] = dict.fromkeys(counts, wanted)
+                one["status"]["observedGeneration"] = one["metadata"]["generation"]
             elif kind == "Job" and self.overlap is not None:
                 self.finish(one, self.overlap)
 

@@ -32,6 +32,14 @@ class Acknowledgement:
         self._ready = [one for one in observed.routers if one.is_ready]
         self.generation = rendered.generation
         self.problem = rendered.problem
+        # The Secret comes first: without it the configuration is not even tried.
+        names = observed.installation
+        places = ("Secret", names.secrets), ("ConfigMap", names.config)
+        self._refusals = [
+            f"{kind} {name}: {observed.refusals[kind, name]}"
+            for kind, name in places
+            if (kind, name) in observed.refusals
+        ]
         self._wanted = None if rendered.text is None else configuration_hash(rendered.text)
 
     @property
@@ -49,6 +57,8 @@ class Acknowledgement:
         """Reason and sentence why it is not complete."""
         if self.problem is not None:
             return "ConfigurationInvalid", self.problem
+        if self._refusals:
+            return "WriteRefused", "; ".join(self._refusals)
         if not self._ready:
             return "NoRouters", "no router is ready"
         refused = [
