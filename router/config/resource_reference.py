@@ -30,7 +30,7 @@ is `maxTokens`, `timeout_s` is `timeoutSeconds`.
 |---|---|---|
 | `Accepted` | its wish is valid and goes together with all others | `Invalid`, `NameTaken`, `VectorSpaceMismatch`, `VectorSpaceUnverified`: the message says what is wrong |
 | `ResolvedRefs` | every resource and Secret that it names is there | `NotFound`, with the names |
-| `Programmed` | every ready router serves it | `Pending`, `NoRouters`, `RouterRefused` with the router's own sentence, `WriteRefused` with the API server's, `LastGood`: routers go on with what was accepted before |
+| `Programmed` | every ready router serves it | `Pending`, also while the Secret that it names is yet to be mounted, `NoRouters`, `RouterRefused` with the router's own sentence, `WriteRefused` with the API server's, `LastGood`: routers go on with what was accepted before |
 | `SpaceVerified` | routers have seen vectors of all its targets, and found them to be of the space | `VectorSpaceMismatch`, `Pending`, `NotMeasured`: trusted, and not seen yet, `VerificationOff` |
 | `Ready` | it is accepted and programmed, and every ready router has a target of it that is up | the first thing in the way: `ObjectsNotMade` with the API server's sentence, `NoReplicas`, `RolloutFailed`, `SpaceUnverified`, `TargetsDown` with the routers' names |
 

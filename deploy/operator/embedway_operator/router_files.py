@@ -3,13 +3,13 @@
 import base64
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from embedway_operator.draft import Place
-from embedway_operator.draft_targets import secret_file, secret_references
 from embedway_operator.names import CONFIG_KEY, MANAGER, ORIGINS_KEY, PINS_KEY
 from embedway_operator.observed import Object, Observed
 from embedway_operator.pins import note_of
 from embedway_operator.rendering import Rendered
+from embedway_operator.secret_files import files_in, within_size
 from embedway_operator.writes import Apply, applied
 
 
@@ -34,37 +34,32 @@ def _config(observed: Observed, rendered: Rendered, text: str) -> Iterator[Apply
 
 
 def _secret(observed: Observed, rendered: Rendered, is_served: bool) -> Iterator[Apply]:
-    """Values that the configuration refers to; old ones stay while a router may still read them."""
+    """Values that the configuration names, each a file; old ones stay while a router may read them.
+
+    That is until every router serves this configuration: a worker of one that does not may start
+    anew with the last. Where all of them are more than fit, only the last one's stay.
+    """
     before = (observed.router_secrets or {}).get("data") or {}
-    data = {} if is_served and rendered.problem is None else dict(before)
-    for verdict in rendered.draft.verdicts:
-        if verdict.place is Place.OUT:
-            continue
-        for reference in secret_references(verdict.resource):
-            values: Mapping[str, bytes] = observed.secrets.get(reference["name"]) or {}
-            value = values.get(reference.get("key", "key"))
-            if value is not None:
-                data[secret_file(reference)] = base64.b64encode(value).decode()
-            elif verdict.place is Place.KEPT and secret_file(reference) in before:
-                data[secret_file(reference)] = before[secret_file(reference)]
-    for name in _files_named(rendered):
-        if name in before:
-            data.setdefault(name, before[name])
+    named = _files_named(rendered.draft.sections)
+    values = {
+        name: base64.b64encode(value).decode()
+        for name, value in rendered.draft.values.items()
+        if name in named
+    }
+    kept = named if is_served and rendered.problem is None else before.keys()
+    data = {name: value for name, value in before.items() if name in kept} | values
+    needed = frozenset(named | _files_named(rendered.draft.previous))
     body = _mounted(observed, "Secret", observed.installation.secrets)
-    body |= {"type": "Opaque", "data": dict(sorted(data.items()))}
+    body |= {"type": "Opaque", "data": dict(sorted(within_size(data, needed).items()))}
     yield from applied(body, observed.router_secrets, is_locked=True)
 
 
-def _files_named(rendered: Rendered) -> Iterator[str]:
-    """Files of secrets that the new configuration still reads, kept parts included."""
-    sections = rendered.draft.sections
-    for target in sections["targets"].values():
-        if path := (target.get("api_key") or {}).get("file"):
-            yield str(path).rpartition("/")[2]
-    for tenant in sections["tenants"].values():
-        for key in tenant.get("keys") or []:
-            if path := key.get("file"):
-                yield str(path).rpartition("/")[2]
+def _files_named(sections: Mapping[str, Any]) -> set[str]:
+    """Files of the Secret that a configuration reads."""
+    parts = [
+        *(sections.get("targets") or {}).values(), *(sections.get("tenants") or {}).values()
+    ]  # fmt: skip
+    return {file for part in parts if isinstance(part, dict) for file in files_in(part)}
 
 
 def _mounted(observed: Observed, kind: str, name: str) -> Object:
