@@ -62,6 +62,12 @@ class ConfigurationFile:
         self._named = tuple(_named_files(loaded.settings))
         return loaded
 
+    def require_named(self) -> None:
+        """ConfigurationError where a file that the newest valid configuration names is missing."""
+        for path in self._named:
+            if _read(path) is None:
+                raise ConfigurationError(f"{self.path}: file {path} cannot be read")
+
 
 def loaded_from(data: bytes | None, origin: str) -> Loaded:
     """The configuration that bytes hold; ConfigurationError, also where there are none."""

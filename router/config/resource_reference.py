@@ -30,15 +30,18 @@ is `maxTokens`, `timeout_s` is `timeoutSeconds`.
 |---|---|---|
 | `Accepted` | its wish is valid and goes together with all others | `Invalid`, `NameTaken`, `VectorSpaceMismatch`, `VectorSpaceUnverified`: the message says what is wrong |
 | `ResolvedRefs` | every resource and Secret that it names is there | `NotFound`, with the names |
-| `Programmed` | every ready router serves it | `Pending`, `NoRouters`, `RouterRefused` with the router's own sentence, `LastGood`: routers go on with what was accepted before |
+| `Programmed` | every ready router serves it | `Pending`, also while the Secret that it names is yet to be mounted, `NoRouters`, `RouterRefused` with the router's own sentence, `WriteRefused` with the API server's, `LastGood`: routers go on with what was accepted before |
 | `SpaceVerified` | routers have seen vectors of all its targets, and found them to be of the space | `VectorSpaceMismatch`, `Pending`, `NotMeasured`: trusted, and not seen yet, `VerificationOff` |
-| `Ready` | it is accepted and programmed, and every ready router has a target of it that is up | the first thing in the way: `SpaceUnverified`, `TargetsDown` with the routers' names, `NoReplicas`, `ObjectsNotMade` |
+| `Ready` | it is accepted and programmed, and every ready router has a target of it that is up | the first thing in the way: `ObjectsNotMade` with the API server's sentence, `NoReplicas`, `RolloutFailed`, `SpaceUnverified`, `TargetsDown` with the routers' names |
 
 A target is up when it is ready and of its space. The reference of a space, and its only target, are
 trusted: they serve before `SpaceVerified` is true. A route needs one target that is up to be `Ready`;
 its other targets are not called before they are verified. A target that goes down or comes up is
 noticed within 15 seconds. An EmbeddingModel that is `Ready` may have a message of what the cluster
-lacks for it. `status.configurationGeneration` is the number of the router configuration from which on a
+lacks for it. While a rollout is under way it stays `Ready`, for the reason `RollingOut`: replicas of before
+serve vectors of the same space, and the message counts old ones and new ones. To see a change through, wait
+until the reason is `Ready`. A rollout that stood still for longer than a model may take to start is
+`RolloutFailed`, whoever serves meanwhile. `status.configurationGeneration` is the number of the router configuration from which on a
 resource is served as it stands. An EmbeddingTenant has no `SpaceVerified`.
 
 A VectorSpaceMigration has `Measured` in its place: false with `OverlapTooLow` or `MeasurementFailed`. Its

@@ -36,7 +36,8 @@ class Reloader:
     def first(self) -> Loaded:
         """What to serve at first; ConfigurationError.
 
-        That is the file; but a worker that starts again beside others serves what they do.
+        That is the file; but a worker that starts again beside others serves what they do, where
+        they could not take the file, or a secret that it names is not there yet.
         """
         data = self._file.look().data
         last_good = self._board.last_good()
@@ -44,6 +45,8 @@ class Reloader:
             loaded = self._file.load(data)
             if last_good is not None:
                 require_reloadable(loaded_from(last_good, "last").settings, loaded.settings)
+                if data != last_good:
+                    self._file.require_named()
         except ConfigurationError as error:
             if last_good is None:
                 raise

@@ -44,6 +44,7 @@ def test_a_day_of_an_operator(installation: Installation, running: Kubelet) -> N
     acknowledges_a_generation(installation, running)
     refuses_two_spaces_in_a_route(installation, running)
     corrects_drift(installation, running)
+    tells_of_a_refusal(installation, running)
     follows_a_secret(installation, running)
     hands_the_lead_over(installation, running)
 
@@ -107,13 +108,47 @@ def corrects_drift(installation: Installation, kubelet: Kubelet) -> None:
     installation.wait_for("embeddingroutes", "both", "Programmed", "True", kubelet)
 
 
+def tells_of_a_refusal(installation: Installation, kubelet: Kubelet) -> None:
+    """What the API server does not take is said in its own words, once, until it is mended."""
+    kubectl, api = installation.kubectl, installation.api
+
+    def reason() -> str:
+        return installation.condition("embeddingmodels", MODEL, "Ready")[1]
+
+    kubectl.patch("embeddingmodel", MODEL, {"spec": {"nodeSelector": {"zone": "no label!"}}})
+    wait_until(lambda: reason() == "ObjectsNotMade", 40, kubelet.explain)
+    told = [one for one in api.list("events") if one["reason"] == "WriteRefused"]
+    assert [one["involvedObject"]["name"] for one in told] == [MODEL]
+    assert f"Deployment {TRITON}: " in told[0]["message"]
+    assert "nodeSelector" in told[0]["message"]
+    kubectl.patch("embeddingmodel", MODEL, {"spec": {"nodeSelector": None}})
+    wait_until(lambda: reason() not in {"", "ObjectsNotMade"}, 40, kubelet.explain)
+
+
 def follows_a_secret(installation: Installation, kubelet: Kubelet) -> None:
-    """A key that is rotated reaches the routers' files, and is in no ConfigMap or Event."""
-    kubectl = installation.kubectl
+    """A key that is rotated reaches the routers' files, and is in no ConfigMap or Event.
+
+    It is a file of its own, which the router's configuration names; the old one goes thereafter.
+    """
+    kubectl, before = installation.kubectl, installation.configuration["generation"]
     kubectl.apply(secret(value="the-next-key-of-a-provider"))
     [pod] = kubelet.pods(ROUTER)
-    file = pod.mounted("/etc/embedway/secrets") / "provider-key.key"
-    wait_until(lambda: file.read_text() == "the-next-key-of-a-provider", 60, kubelet.explain)
+    folder = pod.mounted("/etc/embedway/secrets")
+
+    def values() -> dict[str, str]:
+        try:
+            return {one.name: one.read_text() for one in folder.glob("provider-key.key.*")}
+        except OSError:
+            # It is being swapped.
+            return {}
+
+    wait_until(
+        lambda: list(values().values()) == ["the-next-key-of-a-provider"], 60, kubelet.explain
+    )
+    [name] = values()
+    configuration = installation.configuration
+    assert configuration["targets"]["provider.remote"]["api_key"]["file"].endswith(f"/{name}")
+    assert served(kubelet.ready(ROUTER)[0])["generation"] == configuration["generation"] > before
     told = kubectl("get", "configmaps,events", "-o", "yaml")
     assert "of-a-provider" not in told
 

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from embedway_operator.names import TEMPLATE_KEY, Installation
+from embedway_operator.observed import Resource
+from embedway_operator.workload import objects_of
 from router.config.load import parse_settings
 from tests.support import charts
 from tests.support import triton as tritons
@@ -152,6 +155,24 @@ def test_triton_is_closed_but_for_inference(name: str) -> None:
         assert f"--http-restricted-api={closed}" in container["args"]
         assert f"--grpc-restricted-protocol={closed}" in container["args"]
         assert container["env"][0]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.uid"}}
+
+
+@pytest.mark.parametrize("seconds", [None, 7200])
+def test_no_rollout_has_failed_while_a_model_may_still_start(seconds: int | None) -> None:
+    """The operator gives a Deployment longer than `triton.startup.seconds`, whatever they are."""
+    values = {} if seconds is None else {"triton": {"startup": {"seconds": seconds}}}
+    templates = charts.render(values).get("ConfigMap", "operator-templates")["data"]
+    metadata = {"name": "qwen", "uid": "u"}
+    model = Resource(
+        {"kind": "EmbeddingModel", "metadata": metadata, "spec": {"model": "m", "gpus": 1}}
+    )
+    installation = Installation(charts.NAMESPACE, charts.RELEASE, min_ready_s=15)
+    [spec] = [
+        one["spec"]
+        for one in objects_of(installation, model, templates[TEMPLATE_KEY], [])
+        if one["kind"] == "Deployment"
+    ]
+    assert spec["progressDeadlineSeconds"] > (seconds or 3600) + spec["minReadySeconds"]
 
 
 def test_gpus_are_limits_beside_what_else_is_asked() -> None:

@@ -9,6 +9,7 @@ import pytest
 from embedway_operator.errors import ClusterError
 from embedway_operator.execution import carry_out
 from embedway_operator.plan import plan
+from embedway_operator.refusals import Refusals
 from tests.routing_operator.test_migration import (
     NAME,
     cut_over,
@@ -144,7 +145,8 @@ def test_a_rollback_that_could_not_be_written_is_not_over(world: World) -> None:
         "VectorSpaceMigration", NAME, {**MIGRATION, "phase": "RolledBack", "backfilled": True}
     )
     for _ in range(3):
-        asyncio.run(carry_out(plan(world.look()).writes, world.cluster, lambda: True))
+        writes, refusals = plan(world.look()).writes, Refusals(world.clock)
+        asyncio.run(carry_out(writes, world.cluster, lambda: True, refusals))
         world.take()
     assert pins(world) == {"acme": {"qwen": "small"}}
     assert status(world)["phase"] == "Cutover"

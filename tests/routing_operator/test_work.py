@@ -15,22 +15,12 @@ from embedway_operator.log import Log
 from embedway_operator.observer import Observer
 from embedway_operator.plan import plan
 from embedway_operator.reconciler import Alarm, Reconciler
+from embedway_operator.refusals import Refusals
 from embedway_operator.routers import Routers, annotated_address, pod_address
 from embedway_operator.writes import Apply, PatchStatus
-from tests.routing_operator.worlds import ROUTE, a_world, settle
+from tests.routing_operator.worlds import ROUTE, Leader, a_world, settle
 from tests.support.clocks import ManualClock
 from tests.support.fake_cluster import CUSTOM, World
-
-
-class Leader:
-    """An election that is won, for so many writes."""
-
-    def __init__(self, writes: int = 10**6) -> None:
-        self.left = writes
-
-    def is_leading(self) -> bool:
-        self.left -= 1
-        return self.left >= 0
 
 
 async def test_a_write_that_is_refused_holds_up_nothing_else() -> None:
@@ -44,8 +34,9 @@ async def test_a_write_that_is_refused_holds_up_nothing_else() -> None:
     world.cluster.fault = fault
     observer = Observer(world.cluster, world, world.installation, world.clock)
     refused = await carry_out(
-        plan(await observer.look()).writes, world.cluster, Leader().is_leading
-    )
+        plan(await observer.look()).writes, world.cluster, Leader().is_leading,
+        Refusals(world.clock),
+    )  # fmt: skip
     assert [str(one) for one in refused] == ["exceeded quota"]
     assert world.configuration()["spaces"]
 
@@ -58,7 +49,7 @@ async def test_a_conflict_ends_the_pass() -> None:
     )
     world = World()
     with pytest.raises(ConflictError):
-        await carry_out(writes, world.cluster, Leader().is_leading)
+        await carry_out(writes, world.cluster, Leader().is_leading, Refusals(world.clock))
     assert ("ConfigMap", "b") not in world.cluster.objects
 
 
@@ -68,14 +59,16 @@ async def test_nobody_writes_after_its_lead() -> None:
     observer = Observer(world.cluster, world, world.installation, world.clock)
     writes = plan(await observer.look()).writes
     with pytest.raises(NotLeadingError):
-        await carry_out(writes, world.cluster, Leader(writes=2).is_leading)
+        await carry_out(writes, world.cluster, Leader(writes=2).is_leading, Refusals(world.clock))
     assert len(world.cluster.writes) == 2
 
 
 async def test_a_resource_that_is_gone_meanwhile_is_no_fault() -> None:
     """Its status has nowhere to go."""
     writes = (PatchStatus("VectorSpace", "gone", {}),)
-    assert await carry_out(writes, World().cluster, Leader().is_leading) == []
+    world = World()
+    refusals = Refusals(world.clock)
+    assert await carry_out(writes, world.cluster, Leader().is_leading, refusals) == []
 
 
 async def test_two_operators_write_no_configuration_twice() -> None:
@@ -83,13 +76,18 @@ async def test_two_operators_write_no_configuration_twice() -> None:
     world = a_world()
     observer = Observer(world.cluster, world, world.installation, world.clock)
     for _ in range(6):
-        await carry_out(plan(await observer.look()).writes, world.cluster, Leader().is_leading)
+        await carry_out(
+            plan(await observer.look()).writes,
+            world.cluster,
+            Leader().is_leading,
+            Refusals(world.clock),
+        )
         world.take()
     world.declare("EmbeddingRoute", "qwen", {**ROUTE, "strategy": "fastest"})
     late = plan(await observer.look())
-    await carry_out(late.writes, world.cluster, Leader().is_leading)
+    await carry_out(late.writes, world.cluster, Leader().is_leading, Refusals(world.clock))
     with pytest.raises(ConflictError):
-        await carry_out(late.writes, world.cluster, Leader().is_leading)
+        await carry_out(late.writes, world.cluster, Leader().is_leading, Refusals(world.clock))
 
 
 async def test_the_reconciler_works_until_it_is_settled_and_ends_with_its_lead() -> None:
@@ -99,7 +97,10 @@ async def test_the_reconciler_works_until_it_is_settled_and_ends_with_its_lead()
     leader, alarm = Leader(), Alarm()
     with Path("/dev/null").open("w") as nowhere:
         log = Log(world.clock, nowhere)
-        reconciler = Reconciler(observer, world.cluster, leader, alarm, log)  # type: ignore[arg-type]
+        refusals = Refusals(world.clock)
+        reconciler = Reconciler(
+            observer, world.cluster, leader, alarm, log, refusals,  # type: ignore[arg-type]
+        )  # fmt: skip
         task = asyncio.create_task(reconciler.run())
         async with asyncio.timeout(20):
             while True:

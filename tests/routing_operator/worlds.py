@@ -1,8 +1,13 @@
 """Small worlds for the planner's tests."""
 
-from typing import Any
+from io import StringIO
+from typing import Any, TextIO
 
+from embedway_operator.log import Log
+from embedway_operator.observer import Observer
 from embedway_operator.plan import Plan, plan
+from embedway_operator.reconciler import Alarm, Reconciler
+from embedway_operator.refusals import Refusals
 from tests.support.fake_cluster import World
 
 SPACE = {
@@ -62,3 +67,23 @@ def settle(world: World, rounds: int = 12) -> Plan:
         if made.is_settled:
             return made
     raise AssertionError(f"not settled: {made.writes}")
+
+
+class Leader:
+    """An election that is won, for so many questions whether it is."""
+
+    def __init__(self, writes: int = 10**6) -> None:
+        self.left = writes
+
+    def is_leading(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+
+def an_operator(world: World, log: TextIO | None = None) -> Reconciler:
+    """The operator as it runs, on this world's clock; `work` is one pass of it."""
+    observer = Observer(world.cluster, world, world.installation, world.clock)
+    return Reconciler(
+        observer, world.cluster, Leader(), Alarm(),  # type: ignore[arg-type]
+        Log(world.clock, log or StringIO()), Refusals(world.clock),
+    )  # fmt: skip

@@ -117,6 +117,8 @@ class FakeCluster:
             return self.put(wanted)
         new = _merged(_pruned(old, self.applied.get(place, {}), wanted), wanted)
         self.applied[place] = wanted
+        if kept(new).get("spec") != old.get("spec"):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 1) + 1
         return old if new == old else self._stored(place, new)
 
     async def patch_status(self, kind: str, name: str, status: dict[str, Any]) -> dict[str, Any]:
@@ -197,6 +199,10 @@ class World:
         self.unmeasured: set[str] = set()
         self.routers = ["router-0", "router-1"]
         self.pending_error: str | None = None
+        # Files of the routers' Secret as they are mounted; a kubelet that lags leaves them so.
+        self.mounted: dict[str, str] = {}
+        self.mount_lags = False
+        self.waits_for: str | None = None
         self.served: tuple[str, int] = ("sha256:none", 0)
         self.known_targets: list[str] = []
         # What measurements find; None leaves their Jobs running.
@@ -239,7 +245,7 @@ class World:
         known = frozenset(self.known_targets)
         return tuple(
             RouterReport(
-                name, True, told, generation, self.pending_error, self._told(),
+                name, True, told, generation, self.pending_error or self.waits_for, self._told(),
                 known - self.down.get(name, set()), known - self.unmeasured,
             )
             for name in self.routers
@@ -250,18 +256,30 @@ class World:
         return {name: self.standings.get(name, "verified") for name in self.known_targets}
 
     def take(self) -> None:
-        """Routers take up what is mounted; pods of models come up."""
+        """Routers take up what is mounted; pods of models come up, and old ones are gone."""
+        if not self.mount_lags:
+            secret = self.cluster.objects.get(("Secret", "rel-router-secrets")) or {}
+            self.mounted = dict(secret.get("data") or {})
         config = self.cluster.objects.get(("ConfigMap", "rel-router-config"))
         if config is not None and self.pending_error is None:
-            text = config["data"]["embedway.yaml"]
-            self.served = configuration_hash(text), load_yaml(text)["generation"]
-            self.known_targets = list(load_yaml(text)["targets"])
+            self._load(config["data"]["embedway.yaml"])
         for (kind, _), one in list(self.cluster.objects.items()):
             if kind == "Deployment":
                 wanted = one["spec"]["replicas"]
-                one["status"] = {"replicas": wanted, "readyReplicas": wanted}
+                counts = ("replicas", "readyReplicas", "updatedReplicas", "availableReplicas")
+                one["status"] = dict.fromkeys(counts, wanted)
+                one["status"]["observedGeneration"] = one["metadata"]["generation"]
             elif kind == "Job" and self.overlap is not None:
                 self.finish(one, self.overlap)
+
+    def _load(self, text: str) -> None:
+        """As a router does: whole, or not at all while a file that is named is not there."""
+        content = load_yaml(text)
+        missing = [path for path in named_files(content) if Path(path).name not in self.mounted]
+        self.waits_for = f"file {missing[0]} cannot be read" if missing else None
+        if not missing:
+            self.served = configuration_hash(text), content["generation"]
+            self.known_targets = list(content["targets"])
 
     def finish(self, job: dict[str, Any], recall: float) -> None:
         """A Job's pod ends with figures of the spaces that it was asked about."""
@@ -313,6 +331,13 @@ class World:
         conditions = self.cluster.objects[kind, name]["status"]["conditions"]
         one = next(one for one in conditions if one["type"] == word)
         return one["status"], one["reason"], one["message"]
+
+
+def named_files(content: dict[str, Any]) -> list[str]:
+    """Paths of all keys that a configuration has in files."""
+    keys = [one.get("api_key") or {} for one in content["targets"].values()]
+    keys += [key for one in content["tenants"].values() for key in one.get("keys") or []]
+    return [key["file"] for key in keys if "file" in key]
 
 
 POD = """\

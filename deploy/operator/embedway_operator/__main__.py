@@ -22,6 +22,7 @@ from embedway_operator.log import Log
 from embedway_operator.names import Installation
 from embedway_operator.observer import Observer
 from embedway_operator.reconciler import Alarm, Reconciler
+from embedway_operator.refusals import Refusals
 from embedway_operator.routers import Routers, annotated_address, pod_address
 from embedway_operator.watching import watch
 from router.config.environment import process_environment
@@ -47,7 +48,7 @@ class Operator:
         self._alarm = Alarm()
         observer = Observer(self._cluster, self._routers, self._installation, clock)
         self._reconciler = Reconciler(
-            observer, self._cluster, self._election, self._alarm, self._log
+            observer, self._cluster, self._election, self._alarm, self._log, Refusals(clock)
         )
 
     async def run(self) -> None:

@@ -136,7 +136,8 @@ class Cluster:
             status, answer = await self._guarded(once, f"{method} {path}")
         if status >= 400:
             kind = ConflictError if status == 409 else ClusterError
-            raise kind(f"{method} {path}: {status} {_message(answer)}", status)
+            sentence = _message(answer)
+            raise kind(f"{method} {path}: {status} {sentence}", status, sentence)
         return _parsed(answer, f"{method} {path}")
 
     async def _guarded(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embedway_operator.draft import Place, Verdict
+from embedway_operator.names import SECRETS_FOLDER
 from embedway_operator.observed import Object, Observed, Resource, configuration_hash
 from embedway_operator.rendering import Rendered
 from embedway_operator.standing import Standings
@@ -32,6 +33,14 @@ class Acknowledgement:
         self._ready = [one for one in observed.routers if one.is_ready]
         self.generation = rendered.generation
         self.problem = rendered.problem
+        # The Secret comes first: without it the configuration is not even tried.
+        names = observed.installation
+        places = ("Secret", names.secrets), ("ConfigMap", names.config)
+        self._refusals = [
+            f"{kind} {name}: {observed.refusals[kind, name]}"
+            for kind, name in places
+            if (kind, name) in observed.refusals
+        ]
         self._wanted = None if rendered.text is None else configuration_hash(rendered.text)
 
     @property
@@ -49,17 +58,27 @@ class Acknowledgement:
         """Reason and sentence why it is not complete."""
         if self.problem is not None:
             return "ConfigurationInvalid", self.problem
+        if self._refusals:
+            return "WriteRefused", "; ".join(self._refusals)
         if not self._ready:
             return "NoRouters", "no router is ready"
+        behind = [one for one in self._ready if one.hash != self._wanted]
         refused = [
             f"{one.pod}: {one.pending_error}"
-            for one in self._ready
-            if one.hash != self._wanted and one.pending_error
+            for one in behind
+            if one.pending_error and not waits_for_mount(one.pending_error)
         ]
         if refused:
             return "RouterRefused", "; ".join(refused)
-        waiting = [one.pod for one in self._ready if one.hash != self._wanted]
-        return "Pending", f"generation {self.generation} is not served yet by {', '.join(waiting)}"
+        waiting = ", ".join(one.pod for one in behind)
+        told = f"generation {self.generation} is not served yet by {waiting}"
+        late = [f"{one.pod}: {one.pending_error}" for one in behind if one.pending_error]
+        return "Pending", "; ".join([told, *late])
+
+
+def waits_for_mount(sentence: str) -> bool:
+    """Whether a router misses a file of the mounted Secret, which its kubelet is yet to bring."""
+    return f"file {SECRETS_FOLDER}/" in sentence and sentence.endswith("cannot be read")
 
 
 def fragment_digest(fragment: object) -> str:

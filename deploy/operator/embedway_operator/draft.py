@@ -64,6 +64,8 @@ class Draft:
         self.sections: dict[str, dict[str, Fragment]] = {name: {} for name in SECTIONS}
         self.verdicts: list[Verdict] = []
         self.moves: list[Move] = []
+        # Values of Secrets by the file that routers find them in.
+        self.values: dict[str, bytes] = {}
 
     def begin(self, resource: Resource, section: str, key: str) -> Verdict:
         """A verdict that is still open."""

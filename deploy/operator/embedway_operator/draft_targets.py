@@ -1,8 +1,9 @@
 """Targets: models of this cluster, and models of providers."""
 
 from embedway_operator.draft import Draft, Fragment, Place, Verdict, mistakes_in
-from embedway_operator.names import SECRETS_FOLDER, TRITON_GRPC_PORT, target_name
+from embedway_operator.names import TRITON_GRPC_PORT, target_name
 from embedway_operator.observed import Resource
+from embedway_operator.secret_files import file_of, path_of_file, refreshed
 from embedway_operator.specs import own, taken
 from router.config.resources import MODEL, PROVIDER
 from router.config.settings import TargetSettings
@@ -44,7 +45,7 @@ def _judge(draft: Draft, verdict: Verdict, fragment: Fragment) -> None:
     if verdict.accepted:
         draft.take(verdict, fragment)
     elif before is not None and before["space"] in draft.whole()["spaces"]:
-        draft.put(verdict, before, Place.KEPT)
+        draft.put(verdict, refreshed(before, fragment), Place.KEPT)
 
 
 def _model(draft: Draft, verdict: Verdict) -> Fragment:
@@ -76,18 +77,16 @@ def _provider(draft: Draft, verdict: Verdict) -> Fragment:
         if not key or not key.isascii() or not key.isprintable():
             verdict.unresolved.append(f"Secret {reference['name']}: its value is no key")
     if reference:
-        fragment["api_key"] = {"file": secret_path(reference)}
+        # Without the value it is noted as unresolved, and goes nowhere.
+        fragment["api_key"] = {"file": secret_path(draft, reference, value or b"")}
     return fragment
 
 
-def secret_path(reference: Fragment) -> str:
-    """Where routers find a Secret's value."""
-    return f"{SECRETS_FOLDER}/{secret_file(reference)}"
-
-
-def secret_file(reference: Fragment) -> str:
-    """What a Secret's value is called among the routers' secrets."""
-    return f"{reference['name']}.{reference.get('key', 'key')}"
+def secret_path(draft: Draft, reference: Fragment, value: bytes) -> str:
+    """Where routers find this value of a Secret, which is noted to be given to them."""
+    file = file_of(reference, value)
+    draft.values[file] = value
+    return path_of_file(file)
 
 
 def secret_value(draft: Draft, verdict: Verdict, reference: Fragment) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from embedway_operator.draft import Draft, Fragment, Place, Verdict, mistakes_in
 from embedway_operator.draft_targets import secret_path, secret_value
+from embedway_operator.secret_files import refreshed
 from embedway_operator.specs import own, taken
 from router.config.load import MIN_KEY_LENGTH
 from router.config.resources import TENANT
@@ -27,7 +28,7 @@ def draft_tenants(draft: Draft) -> None:
         if verdict.accepted:
             draft.take(verdict, fragment)
         elif verdict.reason != "NameTaken":
-            draft.put(verdict, draft.before(verdict), Place.KEPT)
+            draft.put(verdict, refreshed(draft.before(verdict), fragment), Place.KEPT)
 
 
 def _key(draft: Draft, verdict: Verdict, wish: Fragment, owners: dict[str, str]) -> Fragment | None:
@@ -48,7 +49,7 @@ def _key(draft: Draft, verdict: Verdict, wish: Fragment, owners: dict[str, str])
             )
             return None
         digest = fingerprint(text)
-        fragment["file"] = secret_path(reference)
+        fragment["file"] = secret_path(draft, reference, value)
     if digest in owners:
         verdict.unresolved.append(f"key {name} is the same as {owners[digest]}")
         return None

@@ -4,14 +4,18 @@ from router.domain.errors import EmbedwayError
 
 
 class ClusterError(EmbedwayError):
-    """The API server refused a request, or could not be asked. `status` is its HTTP code, or 0."""
+    """The API server refused a request, or could not be asked.
+
+    `status` is its HTTP code, or 0; `sentence` its own words, where it had any.
+    """
 
     code = "cluster_error"
     retryable = True
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, sentence: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.sentence = sentence
 
 
 class ConflictError(ClusterError):

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from embedway_operator.errors import ClusterError, ConflictError, NotLeadingError
 from embedway_operator.observed import Object
+from embedway_operator.refusals import Refusals, place_of
 from embedway_operator.writes import Apply, Delete, Emit, PatchStatus, Write
 
 
@@ -29,32 +30,53 @@ class Writer(Protocol):
 
 
 async def carry_out(
-    writes: tuple[Write, ...], cluster: Writer, is_leading: Callable[[], bool]
+    writes: tuple[Write, ...], cluster: Writer, is_leading: Callable[[], bool], refusals: Refusals
 ) -> list[ClusterError]:
-    """Write all in order; what was refused is returned, and holds up nothing but itself.
+    """Write all in order; what was refused is returned, and holds up nothing but what needs it.
 
-    Raises NotLeadingError before a write that we may not make any more, and ConflictError where the
-    plan was made from what is no longer so: then all of it has to be made anew.
+    What was refused before is left until its time has come. Raises NotLeadingError before a write
+    that we may not make any more, and ConflictError where the plan was made from what is no longer
+    so: then all of it has to be made anew.
     """
     refused: list[ClusterError] = []
+    missing: set[tuple[str, str]] = set()
+    refusals.keep(writes)
     for write in writes:
+        if refusals.holds(write) or (isinstance(write, Apply) and write.needs in missing):
+            missing.add(place_of(write))
+            continue
         if not is_leading():
             raise NotLeadingError("another operator may lead by now")
         try:
             await _carry_out_one(write, cluster)
-        except ConflictError:
-            if isinstance(write, Apply):
-                raise
         except ClusterError as error:
-            # 404 of a status: the resource was deleted meanwhile.
-            if not (error.status == 404 and isinstance(write, PatchStatus)):
-                refused.append(error)
+            if _is_stale(write, error):
+                raise
+            if _is_done(write, error):
+                continue
+            refused.append(error)
+            refusals.add(write, error)
+            missing.add(place_of(write))
+        else:
+            refusals.forget(write)
     return refused
+
+
+def _is_stale(write: Write, error: ClusterError) -> bool:
+    """Whether the write was meant for what is not there any more."""
+    return isinstance(error, ConflictError) and isinstance(write, Apply) and write.is_locked
+
+
+def _is_done(write: Write, error: ClusterError) -> bool:
+    """Whether there is nothing left to do: it is there, or what it is of was deleted meanwhile."""
+    if isinstance(error, ConflictError):
+        return not isinstance(write, Apply)
+    return error.status == 404 and isinstance(write, PatchStatus)
 
 
 async def _carry_out_one(write: Write, cluster: Writer) -> None:
     match write:
-        case Apply(body):
+        case Apply(body, _):
             await cluster.apply(body)
         case Delete(_, kind, name, uid):
             await cluster.delete(kind, name, uid)

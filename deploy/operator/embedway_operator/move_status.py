@@ -7,10 +7,8 @@ from embedway_operator.observed import Object
 _SAID = 500
 
 
-def move_status(
-    move: Move, acknowledgement: Acknowledgement, now: str, trouble: str | None
-) -> Object:
-    """Its whole status; `trouble` says why its measurement could not be begun."""
+def move_status(move: Move, acknowledgement: Acknowledgement, now: str, trouble: str) -> Object:
+    """Its whole status; `trouble` says why its measurement could not be begun, or is empty."""
     resource, before = move.resource, move.resource.status
     program, marks = serving(resource, [move.asked, move.answering, move.pinned], acknowledgement)
     is_served = program.status == "True"
@@ -61,11 +59,11 @@ def _measured(move: Move) -> Condition:
     return Condition("Measured", "Unknown", "NotMeasured", "there is no result yet")
 
 
-def _ready(move: Move, program: Condition, trouble: str | None) -> Condition:
+def _ready(move: Move, program: Condition, trouble: str) -> Condition:
     """Whether it has come as far as it is wished, on every router."""
     for is_so, reason, message in (
         (not move.accepted, move.reason, move.message),
-        (trouble is not None, "ObjectsNotMade", trouble or ""),
+        (bool(trouble), "ObjectsNotMade", trouble),
         (bool(move.waits_for), "Waiting", move.waits_for),
         (bool(set(move.listed) - set(move.pinned)), "Waiting", "tenants wait for the new space"),
         (program.status != "True", program.reason, program.message),

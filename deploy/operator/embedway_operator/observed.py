@@ -83,7 +83,8 @@ class Observed:
     `secrets` holds the values of every Secret that a resource refers to, None where it is missing.
     `children` are the objects that the operator once made for models. `now` is RFC 3339.
     `jobs` are its measurements of migrations, `job_pods` the pods of them.
-    `absent_kinds` are those of `children` that this cluster does without.
+    `absent_kinds` are those of `children` that this cluster does without. `refusals` are the API
+    server's sentences on what it did not take, by kind and name of the object.
     """
 
     installation: Installation
@@ -100,6 +101,7 @@ class Observed:
     job_pods: tuple[Object, ...] = ()
     routers: tuple[RouterReport, ...] = ()
     absent_kinds: frozenset[str] = frozenset()
+    refusals: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def of_kind(self, *kinds: str) -> list[Resource]:
         """Resources of these kinds, oldest first."""

@@ -1,6 +1,7 @@
 """Looks, plans and writes, again and again: on every change, and from time to time without one."""
 
 import asyncio
+from dataclasses import replace
 from typing import Protocol
 
 from embedway_operator.election import Election
@@ -9,6 +10,7 @@ from embedway_operator.execution import Writer, carry_out
 from embedway_operator.log import Log
 from embedway_operator.observed import Observed
 from embedway_operator.plan import Plan, plan
+from embedway_operator.refusals import Refusals
 
 # Changes that arrive together are looked at together.
 _GATHERED_S = 0.2
@@ -52,13 +54,15 @@ class Reconciler:
     """One installation's work, while it leads."""
 
     def __init__(
-        self, observer: Eyes, cluster: Writer, election: Election, alarm: Alarm, log: Log
-    ) -> None:
+        self, observer: Eyes, cluster: Writer, election: Election, alarm: Alarm, log: Log,
+        refusals: Refusals,
+    ) -> None:  # fmt: skip
         self._observer = observer
         self._cluster = cluster
         self._election = election
         self._alarm = alarm
         self._log = log
+        self._refusals = refusals
 
     async def run(self) -> None:
         """Work until we do not lead any more."""
@@ -66,9 +70,8 @@ class Reconciler:
         while self._election.is_leading():
             pause_s = _RESYNC_S
             try:
-                done = await self.work()
+                pause_s = await self.work()
                 failures = 0
-                pause_s = _RESYNC_S if done.is_settled else _UNSETTLED_S
             except NotLeadingError:
                 return
             except ClusterError as error:
@@ -78,15 +81,24 @@ class Reconciler:
                 await asyncio.sleep(min(pause_s, _UNSETTLED_S))
             await self._alarm.wait(pause_s)
 
-    async def work(self) -> Plan:
-        """One look, one plan, and its writes; ClusterError."""
-        made = plan(await self._observer.look())
-        refused = await carry_out(made.writes, self._cluster, self._election.is_leading)
+    async def work(self) -> float:
+        """One look, one plan, and its writes; ClusterError. Seconds until the next look."""
+        observed = await self._observer.look()
+        made = plan(replace(observed, refusals=self._refusals.told()))
+        due = [one for one in made.writes if not self._refusals.holds(one)]
+        refused = await carry_out(
+            made.writes, self._cluster, self._election.is_leading, self._refusals
+        )
         for error in refused:
             self._log.event("write_refused", error=str(error), status=error.status)
-        if made.writes:
+        if due:
             self._log.event(
-                "reconciled", writes=len(made.writes), refused=len(refused),
-                generation=made.generation,
-            )  # fmt: skip
-        return made
+                "reconciled", writes=len(due), refused=len(refused), generation=made.generation
+            )
+        return self._pause_s(made, is_busy=bool(due))
+
+    def _pause_s(self, made: Plan, *, is_busy: bool) -> float:
+        """Long where nothing is to be done but what was refused, and that only at its time."""
+        if is_busy or not made.is_served:
+            return _UNSETTLED_S
+        return min(_RESYNC_S, max(self._refusals.next_in_s(), _GATHERED_S))

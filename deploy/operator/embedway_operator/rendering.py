@@ -15,6 +15,7 @@ from embedway_operator.draft_targets import draft_targets
 from embedway_operator.draft_tenants import draft_tenants
 from embedway_operator.keeping import keep_routes, keep_targets
 from embedway_operator.observed import Observed
+from embedway_operator.secret_files import refreshed
 from embedway_operator.standing import Standings
 from router.config.domain_of import quotas_of
 from router.config.load import mistakes_of
@@ -141,7 +142,7 @@ def _admit(
     if verdict is None:
         return
     verdict.refuse("Invalid", problem)
-    before = draft.before(verdict)
+    before = refreshed(draft.before(verdict), fragment)
     draft.put(verdict, None, Place.OUT)
     if before is not None and before != fragment:
         draft.put(verdict, before, Place.KEPT)

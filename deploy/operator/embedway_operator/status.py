@@ -1,8 +1,7 @@
 """The status of every resource, and the events that its changes are told by."""
 
-import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from embedway_operator.conditions import (
     MOST_SAID,
@@ -15,17 +14,18 @@ from embedway_operator.conditions import (
     verified,
 )
 from embedway_operator.draft import Place, Verdict
+from embedway_operator.events import event
 from embedway_operator.move_status import move_status
-from embedway_operator.names import MANAGER
 from embedway_operator.observed import Object, Observed, Resource
 from embedway_operator.paths import lacking
 from embedway_operator.pinning import pins_before
 from embedway_operator.pins import told_of
 from embedway_operator.rendering import Rendered
+from embedway_operator.rollout import pods_ready
 from embedway_operator.standing import Standings
+from embedway_operator.trouble import Trouble
 from embedway_operator.workload import model_labels
-from embedway_operator.writes import Emit, PatchStatus
-from router.config.resources import GROUP, VERSION
+from embedway_operator.writes import Apply, Delete, Emit, PatchStatus
 
 # Programmed changes with every configuration, on the way from one to the next.
 _TOLD = ("Accepted", "ResolvedRefs", "SpaceVerified", "Measured", "Ready")
@@ -34,8 +34,11 @@ _TOLD = ("Accepted", "ResolvedRefs", "SpaceVerified", "Measured", "Ready")
 class Statuses:
     """Says of each resource how it stands, and tells of what has changed."""
 
-    def __init__(self, observed: Observed, rendered: Rendered, trouble: dict[str, str]) -> None:
-        """`trouble` says by model why its objects could not be made."""
+    def __init__(
+        self, observed: Observed, rendered: Rendered, trouble: Trouble,
+        acknowledgement: Acknowledgement, children: Sequence[Apply | Delete],
+    ) -> None:  # fmt: skip
+        """`trouble` says why objects could not be made; `children` are about to be written."""
         self._observed = observed
         self._rendered = rendered
         self._trouble = trouble
@@ -43,9 +46,14 @@ class Statuses:
         draft = rendered.draft
         # A file that cannot be written has the pins that it had.
         self._pins = draft.pins if rendered.problem is None else pins_before(draft)
-        self.acknowledgement = Acknowledgement(observed, rendered)
+        self._acknowledgement = acknowledgement
         self._deployments = {
             one["metadata"]["name"]: one for one in observed.children if one["kind"] == "Deployment"
+        }
+        self._changing = {
+            one.body["metadata"]["name"]
+            for one in children
+            if isinstance(one, Apply) and one.body["kind"] == "Deployment"
         }
 
     def writes(self) -> Iterator[Emit | PatchStatus]:
@@ -53,8 +61,8 @@ class Statuses:
         for verdict in self._rendered.draft.verdicts:
             yield from self._changed(verdict.resource, self._status(verdict))
         for move in self._rendered.draft.moves:
-            trouble = self._trouble.get(f"{move.resource.kind}/{move.resource.name}")
-            status = move_status(move, self.acknowledgement, self._observed.now, trouble)
+            trouble = self._trouble.of(move.resource)
+            status = move_status(move, self._acknowledgement, self._observed.now, trouble)
             yield from self._changed(move.resource, status)
 
     def _changed(self, resource: Resource, status: Object) -> Iterator[Emit | PatchStatus]:
@@ -68,7 +76,7 @@ class Statuses:
 
     def _status(self, verdict: Verdict) -> Object:
         resource = verdict.resource
-        program, marks = programmed(verdict, self._rendered, self.acknowledgement)
+        program, marks = programmed(verdict, self._rendered, self._acknowledgement)
         conditions = [accepted(verdict), resolved(verdict), program]
         targets = self._targets(verdict)
         if resource.kind != "EmbeddingTenant":
@@ -102,57 +110,60 @@ class Statuses:
 
     def _replicas(self, resource: Resource) -> Object:
         labels = model_labels(self._observed.installation, resource.name)
-        status = self._deployment_status(resource)
+        status = self._deployment(resource).get("status") or {}
         return {
             "replicas": int(status.get("replicas") or 0),
             "readyReplicas": int(status.get("readyReplicas") or 0),
             "selector": ",".join(f"{name}={value}" for name, value in sorted(labels.items())),
         }
 
-    def _deployment_status(self, resource: Resource) -> Object:
+    def _deployment(self, resource: Resource) -> Object:
         name = self._observed.installation.workload(resource.name)
-        return dict(self._deployments.get(name, {}).get("status") or {})
+        return self._deployments.get(name, {})
+
+    def _pods(self, resource: Resource) -> Condition:
+        workload = self._observed.installation.workload(resource.name)
+        is_changing = workload in self._changing
+        return pods_ready(resource, self._deployment(resource), is_changing=is_changing)
 
     def _ready(self, verdict: Verdict, program: Condition, targets: list[str]) -> Condition:
         reason, message = self._in_the_way(verdict, program, targets)
         if reason:
             return Condition("Ready", "False", reason, message)
-        kind = "PodDisruptionBudget"
-        if verdict.resource.kind == "EmbeddingModel" and kind in self._observed.absent_kinds:
-            lack = f"it serves; {lacking(kind)}, so a drain of nodes may take all replicas at once"
-            return Condition("Ready", "True", "Ready", lack)
-        return Condition("Ready", "True", "Ready", "it serves")
+        if verdict.resource.kind != "EmbeddingModel":
+            return Condition("Ready", "True", "Ready", "it serves")
+        pods, kind = self._pods(verdict.resource), "PodDisruptionBudget"
+        if kind in self._observed.absent_kinds:
+            lack = f"{lacking(kind)}, so a drain of nodes may take all replicas at once"
+            return replace(pods, message=f"{pods.message}; {lack}"[:MOST_SAID])
+        return pods
 
     def _in_the_way(  # noqa: PLR0911 - one a reason
         self, verdict: Verdict, program: Condition, targets: list[str]
     ) -> tuple[str, str]:
-        """Reason and sentence why it does not serve as it is wished; both empty where it does."""
+        """Reason and sentence why it does not serve as it is wished; both empty where it does.
+
+        What is the cause of another stands before it.
+        """
         if not verdict.accepted:
             return verdict.reason, verdict.message
         if verdict.unresolved and verdict.place is Place.OUT:
             return "NotFound", "; ".join(verdict.unresolved)
+        if trouble := self._trouble.of(verdict.resource):
+            return "ObjectsNotMade", trouble[:MOST_SAID]
         if program.status != "True":
             return program.reason, program.message
         if verdict.resource.kind == "EmbeddingTenant":
             return "", ""
+        if verdict.resource.kind == "EmbeddingModel":
+            pods = self._pods(verdict.resource)
+            if pods.status != "True":
+                return pods.reason, pods.message
         if not any(self._standings.of(name) in {"verified", "untold"} for name in targets):
             return "SpaceUnverified", "none of its targets is found to be of its space"
-        if verdict.resource.kind == "EmbeddingModel":
-            of_pods = self._in_the_way_of_pods(verdict.resource)
-            if of_pods[0]:
-                return of_pods
         if routers := self._standings.down_at(targets):
             return "TargetsDown", f"no target of it is up at {', '.join(routers)}"[:MOST_SAID]
         return "", ""
-
-    def _in_the_way_of_pods(self, resource: Resource) -> tuple[str, str]:
-        if trouble := self._trouble.get(resource.name):
-            return "ObjectsNotMade", trouble
-        wanted = int(resource.spec.get("replicas", 1))
-        ready = int(self._deployment_status(resource).get("readyReplicas") or 0)
-        if wanted == 0:
-            return "ScaledToZero", "it has no replica"
-        return ("", "") if ready else ("NoReplicas", f"none of {wanted} replicas is ready")
 
     def _events(self, resource: Resource, status: Object) -> Iterator[Emit]:
         before = {one["type"]: one for one in resource.status.get("conditions") or []}
@@ -164,31 +175,27 @@ class Statuses:
             ):
                 continue
             since = "" if old is None else old["lastTransitionTime"]
-            yield Emit(self._event(resource, condition, since))
+            yield Emit(self._transition(resource, condition, since))
+        yield from self._refused(resource, before.get("Ready") or {})
 
-    def _event(self, resource: Resource, condition: Object, since: str) -> Object:
-        of = [resource.uid, condition["type"], condition["status"], since, resource.generation]
-        digest = hashlib.sha256(json.dumps(of).encode()).hexdigest()[:16]
-        namespace, now = self._observed.installation.namespace, self._observed.now
-        return {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": f"{resource.name}.{digest}", "namespace": namespace},
-            "involvedObject": {
-                "apiVersion": f"{GROUP}/{VERSION}",
-                "kind": resource.kind,
-                "name": resource.name,
-                "namespace": namespace,
-                "uid": resource.uid,
-            },
-            "type": "Warning" if condition["status"] == "False" else "Normal",
-            "reason": condition["reason"],
-            "message": f"{condition['type']}: {condition['message']}"[:1000],
-            "source": {"component": MANAGER},
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-        }
+    def _transition(self, resource: Resource, condition: Object, since: str) -> Object:
+        message = f"{condition['type']}: {condition['message']}"
+        identity = [condition["type"], condition["status"], since]
+        is_warning = condition["status"] == "False"
+        return event(
+            self._observed, resource, identity, condition["reason"], message, is_warning=is_warning
+        )
+
+    def _refused(self, resource: Resource, ready: Object) -> Iterator[Emit]:
+        """Objects that the API server does not take, of which the last status said nothing."""
+        said = ready.get("message", "") if ready.get("reason") == "ObjectsNotMade" else ""
+        since = ready.get("lastTransitionTime", "")
+        for place, told in self._trouble.refused_of(resource):
+            if f"{place}: " not in said:
+                identity = ["WriteRefused", place, since]
+                yield Emit(
+                    event(self._observed, resource, identity, "WriteRefused", told, is_warning=True)
+                )
 
 
 def _is_worth_telling(condition: Object) -> bool:

@@ -13,6 +13,8 @@ _GPU = "nvidia.com/gpu"
 # A client's connection stays on the replicas that it knew; when it ends, the client looks anew.
 _MOST_CONNECTION_AGE_MS = 60_000
 _CONNECTION_GRACE_MS = 120_000
+# Beyond the longest start: for a pod to find a node, and the node its image.
+_ROLL_MARGIN_S = 600
 
 
 def objects_of(
@@ -78,6 +80,7 @@ def _deployment(installation: Installation, resource: Resource, pod: Object) -> 
             "replicas": int(resource.spec.get("replicas", 1)),
             # Until routers had time to take the new pod up.
             "minReadySeconds": installation.min_ready_s,
+            "progressDeadlineSeconds": installation.min_ready_s + _longest_start_s(pod),
             "selector": {"matchLabels": model_labels(installation, resource.name)},
             "strategy": {
                 "type": "RollingUpdate",
@@ -86,6 +89,17 @@ def _deployment(installation: Installation, resource: Resource, pod: Object) -> 
             "template": pod,
         },
     }
+
+
+def _longest_start_s(pod: Object) -> int:
+    """Seconds without progress after which a roll has failed: the template says how long is long.
+
+    A model may be downloaded at its start, which takes longer than the ten minutes of a
+    Deployment that says nothing.
+    """
+    probe = pod["spec"]["containers"][0].get("startupProbe") or {}
+    tries_s = int(probe.get("periodSeconds", 10)) * int(probe.get("failureThreshold", 0))
+    return int(probe.get("initialDelaySeconds", 0)) + tries_s + _ROLL_MARGIN_S
 
 
 def _service(installation: Installation, resource: Resource) -> Object:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,18 @@ _QUANTITIES = frozenset({"sizeLimit", "averageValue", "divisor", _QUANTITY})
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """An object to bring about by server-side apply."""
+    """An object to bring about by server-side apply.
+
+    `needs` is the kind and name of another, without which it is not written in the same pass.
+    """
 
     body: Object
+    needs: tuple[str, str] | None = None
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether it may only be written onto what was observed."""
+        return "resourceVersion" in self.body["metadata"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,19 @@ def marked(body: Object) -> Object:
         APPLIED: hashlib.sha256(text.encode()).hexdigest()[:16],
     }
     return {**body, "metadata": {**body["metadata"], "annotations": annotations}}
+
+
+def applied(
+    body: Object, live: Object | None, *, is_locked: bool, needs: tuple[str, str] | None = None
+) -> Iterator[Apply]:
+    """Nothing where it is so already. Locked: only onto what was observed, or not at all."""
+    body = marked(body)
+    if live is not None and not has_drifted(body, live):
+        return
+    if live is not None and is_locked:
+        version = live["metadata"]["resourceVersion"]
+        body = {**body, "metadata": {**body["metadata"], "resourceVersion": version}}
+    yield Apply(body, needs)
 
 
 def has_drifted(wanted: Any, live: Any, name: str = "") -> bool:  # noqa: ANN401 - JSON
