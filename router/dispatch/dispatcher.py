@@ -68,6 +68,14 @@ class _Run:
         return next(self.course.plan.candidates(self.errand.needs, left_out), None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Undone:
+    """A part without vectors: what it failed with, or None where nobody was asked for it yet."""
+
+    part: Part
+    failure: EmbedwayError | None = None
+
+
 class Dispatcher:
     """The one place where targets are called for a request."""
 
@@ -209,15 +217,15 @@ class Dispatcher:
         state: TargetState,
         refused: frozenset[str] = frozenset(),
         *,
-        digs: bool = True,
+        undone: list[_Undone] | None = None,
         failure: EmbedwayError | None = None,
         reason: str = "first",
     ) -> None:
         """One part, from target to target until one answers or nothing can help any more.
 
-        `refused` are targets that already refused a larger part that this one belongs to; `digs`
-        looks for the input that is at fault; `failure` is that of a first call to `state`; `reason`
-        is an Attempt's.
+        `refused` are targets that already refused a larger part that this one belongs to. Where
+        given, `undone` takes what fails, in place of a look for the input that is at fault.
+        `failure` is that of a first call to `state`; `reason` is an Attempt's.
         """
         calls: Counter[str] = Counter()
         next_state: TargetState | None = state
@@ -232,9 +240,15 @@ class Dispatcher:
             if len(pieces) > 1:
                 # The part was cut for another target: this one takes less at a time.
                 for piece in pieces:
-                    self._budget.first_call()
                     inner = Part(part.start + piece.start, piece.batch)
-                    await self._see_through(run, inner, state, refused, digs=digs, reason=reason)
+                    if undone:
+                        # One is enough to look into: whether the others are needed shows then.
+                        undone.append(_Undone(inner))
+                        continue
+                    self._budget.first_call()
+                    await self._see_through(
+                        run, inner, state, refused, undone=undone, reason=reason
+                    )
                 return
             calls[state.name] += 1
             try:
@@ -246,9 +260,10 @@ class Dispatcher:
                 return
             next_state = await self._after(failure, run, part, state, calls, refused)
         assert failure is not None
-        if not digs:
-            raise failure
-        await self._give_up(failure, run, part, state, refused)
+        if undone is not None and isinstance(failure, UpstreamError):
+            undone.append(_Undone(part, failure))
+        else:
+            await self._give_up(failure, run, part, state, refused)
 
     async def _call(
         self, run: _Run, state: TargetState, part: Part, reason: str
@@ -312,22 +327,27 @@ class Dispatcher:
                 error.position = part.start
             raise error
         refused |= {state.name}
-        failures: list[tuple[Part, EmbedwayError]] = []
+        undone: list[_Undone] = []
         for half in halves(part):
             if not self._budget.take(self._clock.monotonic_s()):
                 # Looking is a luxury: without room for it the whole part is told of.
                 raise error
             self._rerouted(run.route, state.name, "split", error.code)
-            try:
-                await self._see_through(run, half, state, refused, digs=False, reason="part")
-            except UpstreamError as inner:
-                failures.append((half, inner))
-        if len(failures) > 1 and isinstance(error, UpstreamContractError):
+            left: list[_Undone] = []
+            await self._see_through(run, half, state, refused, undone=left, reason="part")
+            undone += left
+        failures = sum(one.failure is not None for one in undone)
+        if failures > 1 and isinstance(error, UpstreamContractError):
             # No input is at fault where both halves come back broken: the target is.
             raise error
-        # One is enough to be named; looking for all could cost two calls an input.
-        for half, failure in failures[:1]:
-            await self._give_up(failure, run, half, state, refused)
+        # From the very pieces that failed: what is beside them has its vectors. The first input
+        # that is found is named; looking for all could cost two calls an input.
+        for one in undone:
+            if one.failure is not None:
+                await self._give_up(one.failure, run, one.part, state, refused)
+            else:
+                self._budget.first_call()
+                await self._see_through(run, one.part, state, refused, reason="part")
 
     async def _pay(self, errand: Errand) -> None:
         """Wait for the retry budget; DeadlineExceededError where it does not come in time."""

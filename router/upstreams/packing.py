@@ -2,7 +2,8 @@
 
 A call costs the router more than a short text's share of it, and Triton too. Nothing ever waits
 for company: a pack leaves at the end of the very turn in which its first member came, so a lone
-request is as fast as without packing, and the more there are, the cheaper each becomes.
+request is as fast as without packing, and the more there are, the cheaper each becomes. Nor does
+anybody wait for a hanging target longer than alone: whose own time is over leaves the pack.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from router.domain.errors import (
+    DeadlineExceededError,
     EmbedwayError,
     UpstreamContractError,
     UpstreamRejectedError,
@@ -21,9 +23,15 @@ from router.domain.journal import Call, SharedCall
 from router.domain.ports import Pads, Upstream
 from router.domain.types import Float32Array, TokenBatch
 
+# Members whose time is shorter than the longest by a smaller part than this wait for the call's
+# own timeout: deadlines that a few milliseconds set apart are no reason for a timer.
+_SLACK = 0.05
+
 
 @dataclass(slots=True)
 class _Member:
+    """Who waits for an answer, and how long from the moment on in which its call begins."""
+
     batch: TokenBatch
     timeout_s: float
     answer: asyncio.Future[Float32Array]
@@ -86,28 +94,36 @@ class PackingUpstream:
             self._run(members)
 
     def _run(self, members: list[_Member]) -> None:
-        call = asyncio.get_running_loop().create_task(self._call(members))
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time()
+        times_s = [member.timeout_s for member in members]
+        timeout_s = max(times_s)
+        call = loop.create_task(self._call(members, timeout_s, begun_s))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         cancel = _cancel_when_all_left(members, call)
         for member in members:
             member.answer.add_done_callback(cancel)
+        limit_s = timeout_s - _SLACK * abs(timeout_s)
+        if (next_s := min(times_s)) < limit_s:
+            _Patience(members, call, begun_s, limit_s).watch(next_s)
 
-    async def _call(self, members: list[_Member]) -> None:
+    async def _call(self, members: list[_Member], timeout_s: float, begun_s: float) -> None:
         try:
             batch = _joined(members)
-            vectors = await self._upstream.embed(
-                batch, max(member.timeout_s for member in members), _call_of(members, batch)
-            )
+            vectors = await self._upstream.embed(batch, timeout_s, _call_of(members, batch))
             _deal(vectors, members)
         except (UpstreamRejectedError, UpstreamContractError) as error:
             if len(members) == 1:
                 _fail(members, error)
             else:
                 # One member spoiled the answer of all: each is asked for again by itself, so
-                # that it fails alone.
+                # that it fails alone, in what is left of its time.
+                spent_s = asyncio.get_running_loop().time() - begun_s
                 for member in members:
-                    self._run([member])
+                    if not member.answer.done():
+                        member.timeout_s -= spent_s
+                        self._run([member])
         except EmbedwayError as error:
             _fail(members, error)
         except asyncio.CancelledError:
@@ -116,6 +132,52 @@ class PackingUpstream:
             raise
         except Exception as error:  # noqa: BLE001 - the top of a worker: its callers get it
             _fail(members, error)
+
+
+class _Patience:
+    """Lets those members of a pack go whose own time is over; the call goes on for the others.
+
+    To them it is as if the call had timed out. There is one timer, for who is the next to go, and
+    none any more once all who are left have about the call's own time.
+    """
+
+    __slots__ = ("_begun_s", "_call", "_limit_s", "_members", "_timer")
+
+    def __init__(
+        self, members: list[_Member], call: asyncio.Task[None], begun_s: float, limit_s: float
+    ) -> None:
+        """The call began at `begun_s` of the loop's time; waits from `limit_s` on end with it."""
+        self._members = members
+        self._call = call
+        self._begun_s = begun_s
+        self._limit_s = limit_s
+        self._timer: asyncio.TimerHandle | None = None
+        call.add_done_callback(self._end)
+
+    def watch(self, next_s: float) -> None:
+        """Let go of those who have `next_s`, and less, once that is over."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(self._begun_s + next_s, self._let_go, next_s)
+
+    def _let_go(self, time_s: float) -> None:
+        if self._call.done():
+            # Who was not answered by it is asked for by itself now.
+            return
+        rest_s = []
+        for member in self._members:
+            if member.answer.done():
+                continue
+            if member.timeout_s <= time_s:
+                late = DeadlineExceededError("the target did not answer in time")
+                member.answer.set_exception(late)
+            elif member.timeout_s < self._limit_s:
+                rest_s.append(member.timeout_s)
+        if rest_s:
+            self.watch(min(rest_s))
+
+    def _end(self, _: asyncio.Task[None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 def _joined(members: list[_Member]) -> TokenBatch:
@@ -161,8 +223,9 @@ def _fail(members: list[_Member], error: Exception) -> None:
 def _cancel_when_all_left(
     members: list[_Member], call: asyncio.Task[None]
 ) -> Callable[[asyncio.Future[Float32Array]], None]:
-    def left(answer: asyncio.Future[Float32Array]) -> None:
-        if answer.cancelled() and all(member.answer.cancelled() for member in members):
+    def left(_: asyncio.Future[Float32Array]) -> None:
+        # Where the call has answered it is over by now, and nobody has to be looked at.
+        if not call.done() and all(member.answer.done() for member in members):
             call.cancel()
 
     return left

@@ -1,4 +1,4 @@
-"""Fallback, splitting, bisection, hedging: a failure that another target can mend is not seen."""
+"""Fallback, splitting, hedging: a failure that another target can mend is not seen."""
 
 import asyncio
 from collections.abc import Callable
@@ -109,55 +109,6 @@ async def test_a_part_that_moves_is_cut_again_for_who_takes_less() -> None:
     done = await fleet.embed(batch(11))
     assert np.array_equal(done.vectors, await right(batch(11)))
     assert [call.count for call in fleet.upstreams["b"].calls] == [3, 3, 3, 2]
-
-
-@pytest.mark.parametrize("error", [UpstreamRejectedError("400"), UpstreamContractError("NaN")])
-@pytest.mark.parametrize("targets", [1, 2])
-async def test_one_poisonous_input_is_named(error: EmbedwayError, targets: int) -> None:
-    """Found by halving, in a bounded number of calls."""
-    fleet = DispatcherUnderTest(*(Poisoned(error, 37) for _ in range(targets)))
-    with pytest.raises(type(error), match=r"\(input 37\)") as caught:
-        await fleet.embed(batch(64))
-    assert caught.value.position == 37
-    assert fleet.calls("a") <= 2 + 2 * 6 + 2
-
-
-async def test_without_room_for_looking_the_part_is_told_of() -> None:
-    """At once: nobody waits for a position."""
-    budget = RetryBudget(0.0, 0.0, balance=3)
-    fleet = DispatcherUnderTest(Poisoned(UpstreamRejectedError("400"), 37), budget=budget)
-    with pytest.raises(UpstreamRejectedError) as caught:
-        await fleet.embed(batch(64))
-    assert caught.value.position is None
-    assert fleet.calls("a") == 4
-
-
-async def test_the_rest_of_a_poisoned_request_is_remembered() -> None:
-    """Whoever sends it again without the poison pays for nothing twice."""
-    fleet = DispatcherUnderTest(Poisoned(UpstreamRejectedError("400"), 37), share=True)
-    with pytest.raises(UpstreamRejectedError, match="input 37"):
-        await fleet.embed(batch(64))
-    before = fleet.calls("a")
-    done = await fleet.embed(batch(37))
-    assert (fleet.calls("a"), done.saved_tokens) == (before, batch(37).total)
-    assert np.array_equal(done.vectors, await right(batch(37)))
-
-
-async def test_the_position_is_that_of_the_request_though_others_were_remembered() -> None:
-    """Not the position in what was left to ask for."""
-    fleet = DispatcherUnderTest(Poisoned(UpstreamRejectedError("400"), 37), share=True)
-    await fleet.embed(batch(30))
-    with pytest.raises(UpstreamRejectedError) as caught:
-        await fleet.embed(batch(64))
-    assert caught.value.position == 37
-
-
-async def test_a_target_that_breaks_every_answer_is_not_halved_to_pieces() -> None:
-    """No single input is at fault where both halves come back broken."""
-    fleet = DispatcherUnderTest(OtherDimension(DIMENSIONS))
-    with pytest.raises(UpstreamContractError):
-        await fleet.embed(batch(512))
-    assert fleet.calls("a") <= 4
 
 
 async def test_a_target_of_another_space_is_put_out_at_once() -> None:

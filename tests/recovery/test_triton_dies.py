@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import itertools
+import json
 import os
 import signal
 import socket
@@ -13,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import yaml
 
+from router.upstreams.packing import PackingUpstream
 from tests.support.router_under_test import RouterUnderTest, eventually
 from tests.support.settings import triton_settings
 from tests.support.triton import SharedTriton
-from tests.support.wire import Answer, call, embed
+from tests.support.wire import Answer, answers, call, connect, embed, request_bytes
 
 DEADLINE_S = 5.0
 # What a machine that stands still for a moment may add; clients themselves wait for twenty seconds.
@@ -132,6 +135,63 @@ def test_hangs(router: RouterUnderTest, triton: SharedTriton) -> None:
     # The router is ready as soon as one of its routes is, and this may be the other one.
     eventually(lambda: router.app.fleet.is_up("packed-target"))
     assert embed(router, model="minilm", input="a").status == 200
+
+
+def with_a_second_target(minilm: Path, triton: SharedTriton) -> str:
+    """The route `both` begins with the target that is the only one of `minilm`."""
+    text = triton_settings(minilm, triton.process.ports.grpc, request_timeout_s=DEADLINE_S)
+    settings = yaml.safe_load(text)
+    settings["targets"]["packed-target"]["timeout_s"] = 1.0
+    settings["targets"]["second"] = {"space": "minilm-space", "upstream": "fake"}
+    settings["routes"]["both"] = {"targets": ["packed-target", "second"]}
+    return yaml.safe_dump(settings)
+
+
+def test_hangs_in_a_call_of_two_routes(minilm: Path, triton: SharedTriton) -> None:
+    """Who has a second target is served by it in time, whoever else is in the call."""
+    stalls, sent = threading.Event(), threading.Event()
+
+    async def stall() -> None:
+        # What is sent meanwhile is read in one turn, so that it is packed into one call.
+        stalls.set()
+        sent.wait(10)
+
+    with RouterUnderTest(with_a_second_target(minilm, triton)) as router:
+        eventually(lambda: router.app.fleet.is_up("packed-target"))
+        for route in ("both", "minilm"):
+            assert embed(router, model=route, input="a").headers["x-embedway-target"] == (
+                "packed-target"
+            )
+        upstream = router.app.fleet.upstreams["packed-target"]
+        assert isinstance(upstream, PackingUpstream)
+        routes = ["minilm", "both"] * 2
+        connections = [connect(router) for _ in routes]
+        time.sleep(0.1)
+        calls = upstream.calls
+        os.killpg(triton.process.process_id, signal.SIGSTOP)
+        try:
+            stalled = threading.Thread(target=router.run, args=(stall(),))
+            stalled.start()
+            stalls.wait()
+            began_s = time.monotonic()
+            for number, (route, connection) in enumerate(zip(routes, connections, strict=True)):
+                body = {"model": route, "input": f"text {number}"}
+                connection.sendall(request_bytes(json.dumps(body).encode()))
+            sent.set()
+            stalled.join()
+            for connection in connections[1::2]:
+                (answer,) = answers(connection, 1)
+                assert (answer.status, answer.headers["x-embedway-target"]) == (200, "second")
+            assert time.monotonic() - began_s < DEADLINE_S - 0.5
+            assert upstream.calls == calls + 1
+            for connection in connections[::2]:
+                assert answers(connection, 1)[0].status == 504
+            assert time.monotonic() - began_s > DEADLINE_S - 0.5
+        finally:
+            os.killpg(triton.process.process_id, signal.SIGCONT)
+            for connection in connections:
+                connection.close()
+        assert router.room("packed-target") == (0, 0)
 
 
 def test_a_router_that_starts_first(minilm: Path) -> None:

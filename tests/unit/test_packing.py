@@ -2,11 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
-from router.domain.errors import UpstreamRejectedError, UpstreamUnavailableError
+from router.domain.errors import (
+    DeadlineExceededError,
+    UpstreamRejectedError,
+    UpstreamUnavailableError,
+)
 from router.domain.journal import Call
 from router.domain.types import Float32Array, TokenBatch
 from router.upstreams.fake import FakeUpstream
@@ -156,3 +161,136 @@ async def test_closing_ends_what_is_under_way() -> None:
     await packing.close()
     with pytest.raises(UpstreamUnavailableError, match="shutting down"):
         await task
+
+
+class Held(FakeUpstream):
+    """Answers only once it is let; sets no timer of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.is_let = asyncio.Event()
+        self.timeouts_s: list[float] = []
+
+    async def embed(
+        self, batch: TokenBatch, timeout_s: float, call: Call | None = None
+    ) -> Float32Array:
+        self.timeouts_s.append(timeout_s)
+        self.calls.append(batch)
+        try:
+            await self.is_let.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return np.full((batch.count, 4), 0.5, np.float32)
+
+
+class Timers:
+    """Timers that the running loop is asked for, other than a test's own."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.handles: list[asyncio.TimerHandle] = []
+        real = loop.call_at
+
+        def call_at(*arguments: Any, **named: Any) -> asyncio.TimerHandle:
+            self.handles.append(real(*arguments, **named))
+            return self.handles[-1]
+
+        loop.call_at = call_at  # type: ignore[method-assign]
+
+
+async def turns(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def members(packing: PackingUpstream, *times_s: float) -> list[asyncio.Task[Float32Array]]:
+    """One member for each time that one is given."""
+    return [
+        asyncio.create_task(packing.embed(batch([place]), time_s))
+        for place, time_s in enumerate(times_s)
+    ]
+
+
+async def test_each_member_waits_for_its_own_time_only() -> None:
+    """Whose time is over leaves as after a timeout; the call goes on for who has more."""
+    held = Held()
+    began_s = asyncio.get_running_loop().time()
+    patient, hasty, hastier = members(PackingUpstream(held, 100), 5.0, 0.1, 0.05)
+    for late, least_s in ((hastier, 0.05), (hasty, 0.1)):
+        with pytest.raises(DeadlineExceededError):
+            await late
+        assert least_s - 0.005 < asyncio.get_running_loop().time() - began_s < least_s + 0.5
+    await asyncio.sleep(0.05)
+    assert (len(held.calls), held.timeouts_s, held.cancelled) == (1, [5.0], 0)
+    assert not patient.done()
+    held.is_let.set()
+    assert (await patient).shape == (1, 4)
+
+
+@pytest.mark.parametrize("leaves", ["before", "after"])
+async def test_the_call_is_cancelled_when_the_last_member_has_left(leaves: str) -> None:
+    """Whoever that is: one who gave up, or one whose time was over."""
+    held = Held()
+    patient, hasty = members(PackingUpstream(held, 100), 5.0, 0.05)
+    await turns()
+    if leaves == "before":
+        patient.cancel()
+        await turns()
+        assert held.cancelled == 0
+    with pytest.raises(DeadlineExceededError):
+        await hasty
+    if leaves == "after":
+        await turns()
+        assert held.cancelled == 0
+        patient.cancel()
+    await asyncio.gather(patient, return_exceptions=True)
+    await turns()
+    assert (len(held.calls), held.cancelled) == (1, 1)
+
+
+@pytest.mark.parametrize("times_s", [[5.0] * 8, [5.0, 4.9, 5.0, 4.8], [5.0], [-1.0]])
+async def test_members_with_about_the_same_time_need_no_timer(times_s: list[float]) -> None:
+    """What most packs are costs nothing: such members wait for the call's own timeout."""
+    held, timers = Held(), Timers()
+    tasks = members(PackingUpstream(held, 100), *times_s)
+    await turns()
+    assert held.timeouts_s == [max(times_s)]
+    held.is_let.set()
+    await asyncio.gather(*tasks)
+    assert timers.handles == []
+
+
+async def test_a_pack_has_one_timer_which_ends_with_its_call() -> None:
+    """However many different times its members have."""
+    held, timers = Held(), Timers()
+    tasks = members(PackingUpstream(held, 100), *(1.0 + place for place in range(30)))
+    await turns()
+    held.is_let.set()
+    await asyncio.gather(*tasks)
+    assert [handle.cancelled() for handle in timers.handles] == [True]
+
+
+async def test_a_member_that_is_asked_for_again_has_only_the_rest_of_its_time() -> None:
+    """And who has left by then is not asked for again."""
+
+    class RefusesPacks(Held):
+        async def embed(self, *arguments: Any) -> Any:
+            vectors = await super().embed(*arguments)
+            if len(vectors) > 1:
+                raise UpstreamRejectedError("the target refused the request")
+            return vectors
+
+    held = RefusesPacks()
+    *kept, late, gone = members(PackingUpstream(held, 100), 5.0, 1.0, 0.05, 5.0)
+    await turns()
+    gone.cancel()
+    await asyncio.sleep(0.2)
+    held.is_let.set()
+    await asyncio.gather(*kept)
+    assert isinstance(late.exception(), DeadlineExceededError)
+    assert [call.ids.tolist() for call in held.calls] == [[0, 1, 2, 3], [0], [1]]
+    together, first, second = held.timeouts_s
+    assert together == 5.0
+    assert 4.0 < first < 4.81
+    assert 0.0 < second < 0.81
