@@ -48,8 +48,9 @@ _READY_TIMEOUT_S = 20.0
 _WARM_UP_S = 0.5
 _ROUTES, _TARGETS = 1000, 50
 _TRACE_ROUNDS = 10
-# What a traced stretch leaves is sent and written within a second: the stretch pays for it.
-_SETTLE_S = 1.5
+# By then what requests leave behind is sent and written as fast as it comes: each stretch pays for
+# as much of it as it makes. An idle pause in its place would leave cold caches to begin with.
+_STEADY_AFTER_S = 1.2
 
 Measure = Callable[[Shape, int, float], Awaitable[Sample]]
 
@@ -58,21 +59,21 @@ Measure = Callable[[Shape, int, float], Awaitable[Sample]]
 class Contender:
     """Something that answers; `process` is the one whose CPU time counts, if any.
 
-    `prepare` is called before each stretch, and what the process does in the `settle_s` seconds
-    after it counts, too: it is work that the stretch has left.
+    `prepare` is called before each stretch, whose first `uncounted_s` seconds do not count.
     """
 
     measure: Measure
     process: psutil.Process | None = None
     prepare: Callable[[], None] = lambda: None
-    settle_s: float = 0.0
+    uncounted_s: float = 0.0
 
     async def sample(self, shape: Shape, concurrency: int, seconds: float) -> Sample:
         """One stretch of load, with the CPU seconds that it cost the process."""
         self.prepare()
+        if self.uncounted_s:
+            await self.measure(shape, concurrency, self.uncounted_s)
         before = cpu_seconds(self.process) if self.process else 0.0
         sample = await self.measure(shape, concurrency, seconds)
-        await asyncio.sleep(self.settle_s)
         after = cpu_seconds(self.process) if self.process else 0.0
         return replace(sample, cpu_s=after - before)
 
@@ -189,7 +190,7 @@ def _traced(
         _wait_ready(port)
         measure = _through(port, None)
         yield {
-            name: Contender(measure, process, partial(process.send_signal, which), _SETTLE_S)
+            name: Contender(measure, process, partial(process.send_signal, which), _STEADY_AFTER_S)
             for name, which in ((UNTRACED, signal.SIGUSR2), (TRACED, signal.SIGUSR1))
         }
 

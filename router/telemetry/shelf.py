@@ -8,7 +8,7 @@ spans and of the request's id, the trace id, the request's id, and the encoded s
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -44,13 +44,13 @@ class TraceShelf:
         self._name = secrets.token_hex(8)
         self._turn = 0
         self._size = 0
-        self._waiting: list[bytes] = []
+        self._waiting: list[bytes | memoryview] = []
         self._waiting_bytes = 0
         folder.mkdir(parents=True, exist_ok=True)
         _forget_oldest(folder, _MOST_FILES_OF_THE_GONE + _FILES_OF_ONE * living)
         self._file: FileIO | None = None
 
-    def put(self, request_id: str, trace_id: str, spans: bytes) -> None:
+    def put(self, request_id: str, trace_id: str, spans: bytes | memoryview) -> None:
         """Keep a trace. Where the disk does not follow, what waits is bounded as the files are."""
         name = request_id.encode()[:255]
         size = _HEAD.size + len(name) + len(spans)
@@ -59,12 +59,12 @@ class TraceShelf:
             self._waiting += (head, spans)
             self._waiting_bytes += size
 
-    def take(self) -> list[bytes]:
+    def take(self) -> list[bytes | memoryview]:
         """What waits to be written: heads and spans in turn."""
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         return waiting
 
-    def write(self, records: list[bytes]) -> None:
+    def write(self, records: Sequence[bytes | memoryview]) -> None:
         """Bring what was taken into the files; OSError where the disk refuses."""
         begun, size = 0, 0
         for place in range(0, len(records), 2):

@@ -161,10 +161,16 @@ class Tracer:
             spans, count = self._writer.write(one, offset_ns)
             pieces.append(spans)
             total += count
-            if self._shelf is not None:
-                self._shelf.put(one.ending.request_id, one.journal.trace_id, spans)
+        together = b"".join(pieces)
         if self.exporter is not None:
-            self.exporter.offer(b"".join(pieces), total)
+            self.exporter.offer(together, total)
+        if self._shelf is not None:
+            # Views of the same bytes: each request's spans are kept in memory once.
+            view, begun = memoryview(together), 0
+            for one, spans in zip(ended, pieces, strict=True):
+                end = begun + len(spans)
+                self._shelf.put(one.ending.request_id, one.journal.trace_id, view[begun:end])
+                begun = end
 
     async def _write_again_and_again(self) -> None:
         assert self._shelf is not None
