@@ -11,14 +11,13 @@ from rich.table import Table
 
 from benchmarks.cells import CONCURRENCIES, SHAPES, Shape
 from benchmarks.load import Sample
+from benchmarks.turns import Pair, typical
 
 Cell = tuple[Shape, int]
 _TO_COMPARE = (16, 64)
 # Routing with many routes and targets is measured in one cell, against the router with few.
 ROUTING_CELL: Cell = (Shape(1, 2560, "base64"), 16)
 ONE, MANY = "router, one target a route", "router, 1,000 routes and 50 targets"
-# What tracing costs is measured in the same cell: every request sampled, exported and kept on disk.
-TRACED, UNTRACED = "router, every request traced", "router, no request traced"
 _NOTE = (
     "The target is called over gRPC by a client on its own core, one request a call; "
     "the router packs requests, and may so pass it. Ratio: router/s to pass-through/s."
@@ -42,6 +41,8 @@ class Results:
     samples: dict[str, dict[Cell, list[Sample]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
+    # By how many requests are under way: one shape, every request sampled, exported and kept.
+    traced: dict[int, list[Pair]] = field(default_factory=lambda: defaultdict(list))
 
     def figures(self, contender: str, cell: Cell) -> Figures:
         """Medians of what was measured."""
@@ -58,13 +59,9 @@ class Results:
         pairs = zip(self.samples[upper][cell], self.samples[lower][cell], strict=True)
         return statistics.median(one.rate / other.rate for one, other in pairs)
 
-    def cpu_ratio(self, cell: Cell, upper: str, lower: str) -> float:
-        """CPU a request of one over that of another: median of the rounds' own ratios."""
-        pairs = zip(self.samples[upper][cell], self.samples[lower][cell], strict=True)
-        return statistics.median(
-            (one.cpu_s / len(one.latencies_ms)) / (other.cpu_s / len(other.latencies_ms))
-            for one, other in pairs
-        )
+    def tracing(self) -> tuple[float, float, float]:
+        """CPU of a request, untraced and traced, in microseconds, and the ratio, over all loads."""
+        return typical([pair for pairs in self.traced.values() for pair in pairs])
 
     def best_rate(self, shape: Shape) -> float:
         """The router's best rate under load."""
@@ -100,8 +97,8 @@ def bars(results: Results) -> list[Bar]:
         Bar(f"{floats.name}, requests/s", results.best_rate(floats), 250),
         Bar(f"{MANY}, ratio to one", results.ratio(ROUTING_CELL, MANY, ONE), 0.9),
         Bar(
-            f"{TRACED}, CPU a request to that without",
-            results.cpu_ratio(ROUTING_CELL, TRACED, UNTRACED),
+            "every request traced, CPU a request to that of none traced",
+            results.tracing()[2],
             1.1,
             at_least=False,
         ),
@@ -126,6 +123,10 @@ def print_report(results: Results, console: Console) -> None:
             table.add_row(*_row(results, shape, concurrency), end_section=concurrency == 64)
     console.print(table)
     console.print(f"{_NOTE}\n", soft_wrap=True)
+    for concurrency, pairs in results.traced.items():
+        untraced_us, traced_us, ratio = typical(pairs)
+        line = f"{concurrency} under way: {untraced_us:.0f} us untraced, {traced_us:.0f} us traced"
+        console.print(f"{line}, ratio {ratio:.3f} ({len(pairs)} pairs of turns)", soft_wrap=True)
     for bar in bars(results):
         sign = "at least" if bar.at_least else "at most"
         verdict = "met" if bar.is_met else "NOT MET"
@@ -154,7 +155,17 @@ def as_json(results: Results) -> dict[str, object]:
         {"name": b.name, "measured": b.measured, "bar": b.bar, "met": b.is_met}
         for b in bars(results)
     ]
-    return {"machine": machine(), "cells": cells, "ratios": ratios, "bars": verdicts}
+    tracing = {
+        concurrency: dict(zip(("untraced_us", "traced_us", "ratio"), typical(pairs), strict=True))
+        for concurrency, pairs in results.traced.items()
+    }
+    return {
+        "machine": machine(),
+        "cells": cells,
+        "ratios": ratios,
+        "tracing": {str(concurrency): figures for concurrency, figures in tracing.items()},
+        "bars": verdicts,
+    }
 
 
 def machine() -> str:

@@ -9,13 +9,11 @@ import asyncio
 import contextlib
 import http.client
 import os
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import orjson
@@ -31,14 +29,13 @@ from benchmarks.report import (
     MANY,
     ONE,
     ROUTING_CELL,
-    TRACED,
-    UNTRACED,
     Results,
     as_json,
     bars,
     print_report,
 )
 from benchmarks.stub_http import path_of
+from benchmarks.turns import Figures
 from router.config.environment import process_environment
 from router.domain.keys import fingerprint
 from router.up.cache import cache_folder
@@ -47,31 +44,21 @@ from router.up.wheels import MINILM, fetch
 _READY_TIMEOUT_S = 20.0
 _WARM_UP_S = 0.5
 _ROUTES, _TARGETS = 1000, 50
-_TRACE_ROUNDS = 10
-# By then what requests leave behind is sent and written as fast as it comes: each stretch pays for
-# as much of it as it makes. An idle pause in its place would leave cold caches to begin with.
-_STEADY_AFTER_S = 1.2
+# What a router that switches its traces on and off is measured for, by `--seconds`.
+_TRACED_SECONDS = 40
 
 Measure = Callable[[Shape, int, float], Awaitable[Sample]]
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Something that answers; `process` is the one whose CPU time counts, if any.
-
-    `prepare` is called before each stretch, whose first `uncounted_s` seconds do not count.
-    """
+    """Something that answers; `process` is the one whose CPU time counts, if any."""
 
     measure: Measure
     process: psutil.Process | None = None
-    prepare: Callable[[], None] = lambda: None
-    uncounted_s: float = 0.0
 
     async def sample(self, shape: Shape, concurrency: int, seconds: float) -> Sample:
         """One stretch of load, with the CPU seconds that it cost the process."""
-        self.prepare()
-        if self.uncounted_s:
-            await self.measure(shape, concurrency, self.uncounted_s)
         before = cpu_seconds(self.process) if self.process else 0.0
         sample = await self.measure(shape, concurrency, seconds)
         after = cpu_seconds(self.process) if self.process else 0.0
@@ -94,8 +81,15 @@ def main() -> int:
             few = contenders["router"]
             pair = {ONE: few, MANY: many}
             uvloop.run(_measure_beside(results, pair, options.seconds, options.rounds))
-        with _traced(Path(folder), tokenizer, triton, one, others) as pair:
-            uvloop.run(_measure_beside(results, pair, options.seconds, _TRACE_ROUNDS))
+        traced = _measure_traces(
+            results,
+            Path(folder),
+            tokenizer,
+            triton,
+            (one, others),
+            _TRACED_SECONDS * options.seconds,
+        )
+        uvloop.run(traced)
     print_report(results, Console(width=None if sys.stdout.isatty() else 140))
     if options.json:
         options.json.write_bytes(orjson.dumps(as_json(results), option=orjson.OPT_INDENT_2))
@@ -167,32 +161,40 @@ def _crowded(folder: Path, tokenizer: Path, triton: int, one: set[int]) -> Itera
         yield Contender(_through(port, None))
 
 
-@contextlib.contextmanager
-def _traced(
-    folder: Path, tokenizer: Path, triton: int, one: set[int], others: set[int]
-) -> Iterator[dict[str, Contender]]:
-    """One router as it traces nothing, and as it traces all, to a collector and to the disk."""
+async def _measure_traces(
+    results: Results,
+    folder: Path,
+    tokenizer: Path,
+    triton: int,
+    on: tuple[set[int], set[int]],
+    seconds: float,
+) -> None:
+    """One router that traces all for a moment, to a collector and to disk, and then nothing."""
+    one, others = on
     collector, port, config = free_port(), free_port(), folder / "traced.yaml"
     settings = _config(port, triton, tokenizer) | {
         "telemetry": {
             "otlp": {"endpoint": f"http://127.0.0.1:{collector}"},
-            "traces": {"sample_ratio": 1.0},
+            # More often than by default, which is rather dearer: within the turn that made them.
+            "traces": {"sample_ratio": 1.0, "interval_s": 0.25},
         },
         "store": {"url": f"sqlite:///{config}.db", "state": f"{config}.state"},
     }
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    arguments = ["benchmarks.stub_collector", str(collector)]
-    serve = ["benchmarks.switched_router", str(config)]
+    figures = Figures(folder / "turns")
     with (
-        running(arguments, collector, others, folder),
-        running(serve, port, one, folder) as process,
+        running(["benchmarks.stub_collector", str(collector)], collector, others, folder),
+        running(
+            ["benchmarks.switched_router", str(config), str(folder / "turns")], port, one, folder
+        ),
     ):
         _wait_ready(port)
-        measure = _through(port, None)
-        yield {
-            name: Contender(measure, process, partial(process.send_signal, which), _STEADY_AFTER_S)
-            for name, which in ((UNTRACED, signal.SIGUSR2), (TRACED, signal.SIGUSR1))
-        }
+        load, shape = _through(port, None), ROUTING_CELL[0]
+        for concurrency in CONCURRENCIES:
+            await load(shape, concurrency, _WARM_UP_S)
+            figures.pairs()
+            await load(shape, concurrency, seconds)
+            results.traced[concurrency] += figures.pairs()
 
 
 async def _measure_beside(

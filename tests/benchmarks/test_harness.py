@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 import tritonclient.grpc.aio as triton
 
 from benchmarks.cells import CONCURRENCIES, SHAPES, Shape
 from benchmarks.load import LoadError, Sample, grpc_load, http_load
 from benchmarks.processes import free_port
-from benchmarks.report import MANY, ONE, ROUTING_CELL, TRACED, UNTRACED, Results, bars
+from benchmarks.report import MANY, ONE, ROUTING_CELL, Results, bars
 from benchmarks.stub_http import answers, path_of
 from benchmarks.stub_triton import StubTriton
+from benchmarks.turns import Figures, Pair, Turn, typical
 
 
 @pytest.fixture
@@ -107,8 +110,8 @@ def results(router_rate: int, bare_rate: int, latency_ms: float) -> Results:
     for name, rate in ((ONE, router_rate), (MANY, router_rate - 50)):
         found.samples[name][ROUTING_CELL].append(Sample(1.0, [latency_ms] * rate, 1.0))
     # The slower the router, the more CPU its traces take.
-    for name, cpu_s in ((UNTRACED, 1.0), (TRACED, 1.0 + latency_ms / 25)):
-        found.samples[name][ROUTING_CELL].append(Sample(1.0, [latency_ms] * 100, cpu_s))
+    turns = Turn(False, 1.0, 100), Turn(True, 1.0 + latency_ms / 25, 100)
+    found.traced[16].append(Pair(*turns))
     return found
 
 
@@ -125,3 +128,17 @@ def test_each_shape_has_an_answer_ready() -> None:
     ready = answers()
     assert set(ready) == {path_of(shape.name) for shape in SHAPES}
     assert len(ready[path_of(Shape(32, 2560, "base64").name)]) > 32 * 2560 * 4 * 4 // 3
+
+
+def test_turns_are_paired_as_they_followed(tmp_path: Path) -> None:
+    """Untraced with the traced one behind it; not the first of a load, and none that was idle."""
+    path = tmp_path / "turns"
+    figures = Figures(path)
+    assert figures.pairs() == []
+    rows = [(True, 9.0, 90), (False, 1.0, 100), (True, 1.2, 100), (False, 1.0, 3), (True, 5.0, 50),
+            (False, 2.0, 100), (True, 2.2, 100), (False, 7.0, 100)]  # fmt: skip
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    pairs = figures.pairs()
+    assert [pair.ratio for pair in pairs] == pytest.approx([1.2, 1.1])
+    assert typical(pairs) == pytest.approx((15_000, 17_000, 1.15))
+    assert figures.pairs() == []
