@@ -45,7 +45,7 @@ _READY_TIMEOUT_S = 20.0
 _WARM_UP_S = 0.5
 _ROUTES, _TARGETS = 1000, 50
 # What a router that switches its traces on and off is measured for, by `--seconds`.
-_TRACED_SECONDS = 40
+_TRACED_SECONDS = 60
 
 Measure = Callable[[Shape, int, float], Awaitable[Sample]]
 

@@ -7,7 +7,7 @@ W3C Trace Context, level 1.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 from router.domain.clock import Clock
 from router.domain.errors import DeadlineExceededError, UpstreamContractError, UpstreamSpaceError
@@ -199,8 +199,7 @@ class Call:
         return (("traceparent", self.trace_parent()), ("tracestate", self._state))
 
 
-@dataclass(frozen=True, slots=True)
-class SharedCall:
+class SharedCall(NamedTuple):
     """One call to a target on behalf of several requests; `members` are trace and span of each.
 
     It lies in the trace of the first sampled one, below that one's call, whose span is `lead`, as

@@ -193,10 +193,10 @@ def _call_of(members: list[_Member], batch: TokenBatch) -> Call | None:
     """The joint call's place in a trace: below the first sampled member's, linked to all."""
     if len(members) == 1:
         return members[0].call
-    calls = tuple(member.call for member in members if member.call is not None)
+    calls = [member.call for member in members if member.call is not None]
     lead = next((call for call in calls if call.is_sampled), None)
     joint = None if lead is None else lead.joint()
-    spans = tuple((call.trace_id, call.span) for call in calls)
+    spans = tuple([(call.trace_id, call.span) for call in calls])
     shared = SharedCall(spans, lead.span if lead else 0, joint, batch.count, batch.total)
     for call in calls:
         call.shared = shared

@@ -57,20 +57,20 @@ async def once(is_so: Callable[[], bool]) -> None:
 
 
 async def test_many_that_end_are_encoded_together(tmp_path: Path) -> None:
-    """Sixteen at once, not within the turn in which the last of them ended."""
+    """Thirty-two at once, not within the turn in which the last of them ended."""
     writer = Counting()
     kept = tracer(writer, tmp_path)
-    for number in range(16):
+    for number in range(32):
         end(kept, f"r{number}")
     assert writer.groups == []
     await asyncio.sleep(0)
-    assert writer.groups == [16]
+    assert writer.groups == [32]
     # Neither again by the clock, nor those that end later never.
     end(kept, "later")
     await once(lambda: len(writer.groups) == 2)
-    assert writer.groups == [16, 1]
+    assert writer.groups == [32, 1]
     await kept.close()
-    assert kept.kept == 17
+    assert kept.kept == 33
 
 
 async def test_a_flood_within_one_turn_loses_nothing(tmp_path: Path) -> None:
