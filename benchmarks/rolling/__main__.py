@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.alike import compute_alike_anywhere
 from benchmarks.rolling.load import Load
 from benchmarks.rolling.scene import MODEL, Scene, scene, under_load
 from router.config.environment import process_environment
@@ -69,6 +70,7 @@ async def _triton(weights: Path) -> AsyncIterator[TritonProcess]:
         card = await read_card(assets.backend, weights, environment)
         model = LocalModel(chosen, weights, card)
         process = await make_triton(folder.path, files, assets, [model], environment, SystemClock())
+        compute_alike_anywhere(folder.path / "models" / MODEL)
         try:
             process.start()
             await process.wait_ready([MODEL], _READY_S)

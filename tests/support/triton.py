@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from google.protobuf import text_format
 
+from benchmarks.alike import compute_alike_anywhere
 from benchmarks.processes import free_port
 from router.domain.clock import SystemClock
 from router.up.assets import find_assets
 from router.up.cache import LivingFolder, cache_folder
 from router.up.local_triton import LocalModel, make_triton
 from router.up.model_card import read_card
-from router.up.model_config import read_config
 from router.up.models import ChosenModel
 from router.up.triton_files import Ports, TritonFiles
 from router.up.triton_process import TritonProcess
@@ -65,15 +64,8 @@ async def prepare_triton(folder: Path, weights: dict[str, tuple[Path, str]]) -> 
     process = await make_triton(folder, files, assets, models, environment, SystemClock())
     process._ports = quiet_ports()
     for name in weights:
-        _compute_alike_anywhere(folder / "models" / name)
+        compute_alike_anywhere(folder / "models" / name)
     return process
-
-
-def _compute_alike_anywhere(folder: Path) -> None:
-    """In float32: `auto` is bfloat16 on some processors, and rounds otherwise in other company."""
-    config = read_config(folder)
-    config.parameters["dtype"].string_value = "float32"
-    (folder / "config.pbtxt").write_text(text_format.MessageToString(config))
 
 
 @contextlib.asynccontextmanager
