@@ -189,5 +189,7 @@ def _settings(plan: Plan, port: int, url: str, state: Path, tokenizer: Path) -> 
             name: {"keys": [{"name": "k", "sha256": fingerprint(key)}], "quotas": quotas}
             for (name, key), quotas in zip(KEYS.items(), (small, enough), strict=True)
         },
+        # What is remembered costs nothing: the budget would not be used up.
+        "cache": {"max_bytes": 0, "share_in_flight": False},
         "store": {"url": url, "state": str(state)},
     }
