@@ -1,10 +1,8 @@
 """Router processes that share one database and one state folder, killed and started at will."""
 
 import asyncio
-import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +12,7 @@ from typing import Any, NoReturn, Self
 
 import yaml
 
+from benchmarks.processes import free_port
 from benchmarks.stress.target import MODEL
 from router.config.environment import process_environment
 from router.domain.keys import fingerprint
@@ -54,7 +53,8 @@ class Fleet:
     """The processes by number, and what became of them."""
 
     def __init__(self, plan: Plan, folder: Path, url: str, tokenizer: Path) -> None:
-        *self.ports, target_port = _ports(plan.processes + 1)
+        # None that a client's own end can take while a router is away.
+        *self.ports, target_port = (free_port() for _ in range(plan.processes + 1))
         self._target_command = ["-m", "benchmarks.stress.target", str(target_port)]
         self._target: subprocess.Popen[bytes] | None = None
         self.kills = 0
@@ -138,18 +138,6 @@ class Fleet:
         time.sleep(1)
         end = Path(self._log.name).read_bytes()[-6000:].decode("utf-8", "replace")
         raise SystemExit(f"stress: the router on {self.ports[number]} does not start:\n{end}")
-
-
-def _ports(count: int) -> list[int]:
-    """Free ports that no client's own end can take while a router is away."""
-    free: list[int] = []
-    for port in range(21_000, 32_000):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            free.append(port)
-        if len(free) == count:
-            return free
-    raise SystemExit("stress: there are no free ports")
 
 
 async def tokenizer_folder() -> Path:

@@ -93,7 +93,6 @@ def span_constants(name: str, kind: int, attributes: dict[str, Value] | None = N
 
 # What a span says, encoded, behind the key and the length of a whole Span that has a parent.
 Frame = tuple[bytes, bytes]
-LINK_BYTES = _LINK.size
 
 
 def frame(rest: bytes, more: int = 0) -> Frame:
