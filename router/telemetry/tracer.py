@@ -156,6 +156,11 @@ class Tracer:
         if self._encoding is not None:
             self._encoding.cancel()
         ended, self._ended, self._encoding = self._ended, [], None
+        # Of a flood, too, no more are one piece: the queue takes a piece as a whole, or drops it.
+        for begun in range(0, len(ended), _TOGETHER):
+            self._keep(ended[begun : begun + _TOGETHER])
+
+    def _keep(self, ended: list[Ended]) -> None:
         offset_ns, pieces, total = self._writer.offset_ns(), [], 0
         for one in ended:
             spans, count = self._writer.write(one, offset_ns)

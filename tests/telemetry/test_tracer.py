@@ -74,12 +74,14 @@ async def test_many_that_end_are_encoded_together(tmp_path: Path) -> None:
 
 
 async def test_a_flood_within_one_turn_loses_nothing(tmp_path: Path) -> None:
-    """A hundred that end before the loop turns are all found on disk, each under its name."""
-    kept = tracer(Counting(), tmp_path)
+    """A hundred that end before the loop turns are all on disk under their names, in pieces."""
+    writer = Counting()
+    kept = tracer(writer, tmp_path)
     for number in range(100):
         end(kept, f"r{number}")
     await kept.flush()
     assert all(len(find(tmp_path, f"r{number}")) == 1 for number in range(100))
+    assert writer.groups == [32, 32, 32, 4]
     await kept.close()
 
 
